@@ -1,0 +1,27 @@
+"""kbengine: predicts what a person will type next, at every key press.
+
+    engine = kbengine.load()              # the English model in the package
+    field = engine.session()              # one text field
+    field.set_context("They see you ")    # text left of the caret
+    field.suggest(3)                      # [Candidate(...), ...], best first
+"""
+
+from kbengine.engine import Engine, load
+from kbengine.errors import BundleError, KbengineError, ModelError, StoreError
+from kbengine.session import Session
+from kbengine.types import Candidate, Context, Edit, Tap
+
+__all__ = [
+    "BundleError",
+    "Candidate",
+    "Context",
+    "Edit",
+    "Engine",
+    "KbengineError",
+    "ModelError",
+    "Session",
+    "StoreError",
+    "Tap",
+    "load",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,7 @@
+"""``python -m kbengine``: see `kbengine.cli`."""
+
+import sys
+
+from kbengine.cli import main
+
+sys.exit(main())

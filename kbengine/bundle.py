@@ -1,0 +1,147 @@
+"""Bundles: one file that holds all a language needs, each part with its sha256.
+
+A bundle is a zip archive of these members:
+
+    manifest.json   format, language, family, parts, and how the model came to be
+    model           the language model, of the manifest's family (stored, not deflated)
+    vocabulary      a SentencePiece model
+    lexicon         known words (`kbengine.lexicon`)
+    emoji           names and keywords (`kbengine.emojitable`)
+
+`manifest["parts"]` maps every other member to its sha256 and size. A part is read only
+up to the size given there, and handed on only when its hash fits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kbengine.emojitable import EmojiTable
+from kbengine.errors import BundleError
+from kbengine.lexicon import Lexicon
+from kbengine.lm.ngram import NgramModel
+from kbengine.lm.tflite import TFLiteModel
+from kbengine.protocols import LanguageModel
+from kbengine.vocab import Vocabulary
+
+FORMAT = 1
+PARTS = ("model", "vocabulary", "lexicon", "emoji")
+MAX_PART_BYTES = 64 << 20
+FAMILIES: Mapping[str, Callable[[bytes], LanguageModel]] = {
+    "lstm-tflite": TFLiteModel,
+    "ngram": NgramModel.from_bytes,
+}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle's manifest and the bytes of its parts, hashes checked."""
+
+    manifest: Mapping[str, Any]
+    parts: Mapping[str, bytes]
+    file_bytes: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.manifest['name']} {self.manifest['version']}"
+
+    def open(self) -> tuple[LanguageModel, Vocabulary, Lexicon, EmojiTable]:
+        """The parts at work. Raises BundleError or ModelError where one is not usable."""
+        vocabulary = Vocabulary(self.parts["vocabulary"])
+        lexicon = Lexicon.from_bytes(self.parts["lexicon"], vocabulary)
+        table = EmojiTable.from_bytes(self.parts["emoji"])
+        model = FAMILIES[self.manifest["family"]](self.parts["model"])
+        if model.vocab_size != len(vocabulary):
+            raise BundleError(
+                f"the model predicts {model.vocab_size} pieces but the vocabulary has "
+                f"{len(vocabulary)}; build the bundle again"
+            )
+        return model, vocabulary, lexicon, table
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read and check a bundle.
+
+    Raises BundleError where the file is missing, no bundle, of another format version,
+    damaged, or of a family that this program doesn't know.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            manifest = _manifest(path, _member(archive, path, "manifest.json", 1 << 20))
+            parts = {name: _part(archive, path, name, manifest["parts"][name]) for name in PARTS}
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such file; give the path of a .bundle") from None
+    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
+        raise BundleError(f"{path} is not a readable bundle; fetch or build it again") from error
+    return Bundle(manifest, parts, path.stat().st_size)
+
+
+def _member(archive: zipfile.ZipFile, path: Path, name: str, most: int) -> bytes:
+    try:
+        with archive.open(name) as member:
+            data = member.read(most + 1)
+    except (KeyError, RuntimeError) as error:
+        raise BundleError(f"{path} has no readable part {name!r}; fetch or build it again") from error
+    if len(data) > most:
+        raise BundleError(f"{path}: part {name!r} is larger than it says; fetch or build it again")
+    return data
+
+
+def _manifest(path: Path, data: bytes) -> dict[str, Any]:
+    """The manifest as a dict whose needed fields have the right types."""
+    try:
+        manifest = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: its manifest is not JSON; fetch or build it again") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
+        raise BundleError(f"{path} is not a kbengine bundle; give one that `train bundle` made")
+    if manifest["format"] != FORMAT:
+        raise BundleError(
+            f"{path} is of format {manifest['format']}, this program reads {FORMAT}; "
+            "update the one or the other"
+        )
+    texts = all(isinstance(manifest.get(k), str) for k in ("name", "version", "language", "family"))
+    parts = manifest.get("parts")
+    if not texts or not isinstance(parts, dict) or any(
+        not isinstance(parts.get(name), dict)
+        or type(parts[name].get("bytes")) is not int
+        or not isinstance(parts[name].get("sha256"), str)
+        or not 0 <= parts[name]["bytes"] <= MAX_PART_BYTES
+        for name in PARTS
+    ):  # fmt: skip
+        raise BundleError(f"{path}: its manifest lacks fields; fetch or build it again")
+    if manifest["family"] not in FAMILIES:
+        raise BundleError(
+            f"{path} holds a model of the family {manifest['family']!r}, this program knows "
+            f"{', '.join(FAMILIES)}; update kbengine"
+        )
+    return manifest
+
+
+def _part(archive: zipfile.ZipFile, path: Path, name: str, facts: Mapping[str, Any]) -> bytes:
+    data = _member(archive, path, name, facts["bytes"])
+    if len(data) != facts["bytes"] or hashlib.sha256(data).hexdigest() != facts["sha256"]:
+        raise BundleError(f"{path}: part {name!r} is damaged; fetch or build it again")
+    return data
+
+
+def write_bundle(path: Path, manifest: Mapping[str, Any], parts: Mapping[str, bytes]) -> None:
+    """Write a bundle, whole or not at all; format and parts are filled in here."""
+    facts = {n: {"sha256": hashlib.sha256(d).hexdigest(), "bytes": len(d)} for n, d in parts.items()}
+    full = {"format": FORMAT, **manifest, "parts": facts}
+    partial = path.with_name(path.name + ".part")
+    with zipfile.ZipFile(partial, "w") as archive:
+        for name, data in {"manifest.json": json.dumps(full, indent=1).encode(), **parts}.items():
+            # A fixed date, so that the same parts give the same file.
+            info = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_STORED if name == "model" else zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
+    os.replace(partial, path)

@@ -1,0 +1,85 @@
+"""The verbs of ``kbengine``: repl, suggest, serve."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+from kbengine.engine import Engine, load
+from kbengine.errors import KbengineError
+
+SHOWN = "words:3,phrase:1,emoji:1"
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="kbengine", description="Predicts what a person will type next: words, phrases, emoji."
+    )
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        found = verbs.add_parser(name, help=text, description=text)
+        found.add_argument("--bundle", type=Path, help="a .bundle file (default: the English one in the package)")
+        return found
+
+    repl = verb("repl", "type and see suggestions at every key; lines from a pipe are answered one by one")
+    repl.add_argument("--slots", default=SHOWN, help="which kinds are shown (default: %(default)s)")
+    suggest = verb("suggest", "suggest for a text whose caret stands at its end")
+    suggest.add_argument("text")
+    suggest.add_argument("-n", type=int, help="how many (default: as many as there are slots)")
+    suggest.add_argument("--earlier", action="append", default=[], metavar="MESSAGE",
+                         help="a message before this one; may be given again, the oldest first")  # fmt: skip
+    suggest.add_argument("--slots", default=SHOWN, help="which kinds are shown (default: %(default)s)")
+    suggest.add_argument("--json", action="store_true", help="a JSON list, with the parts of each score")
+    serve = verb("serve", "answer JSON lines on stdin with JSON lines on stdout")
+    serve.add_argument("--stdio", action="store_true", required=True, help="serve stdin and stdout")
+    serve.add_argument("--slots", default="words", help="which kinds are answered (default: %(default)s)")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a verb; returns the exit status, 1 with one sentence on stderr for a mistake."""
+    args = parser().parse_args(argv)
+    try:
+        engine = load(args.bundle)
+        if args.verb == "suggest":
+            return _suggest(engine, args)
+        if args.verb == "serve":
+            from kbengine.serve import Server
+
+            server = Server(engine, args.slots)
+            out = os.fdopen(os.dup(1), "wb")
+            os.dup2(2, 1)  # whatever libraries print must not spoil the protocol
+            server.run(sys.stdin.buffer, out)
+            return 0
+        from kbengine import repl
+
+        return repl.run(engine, args.slots)
+    except (ValueError, KbengineError) as error:
+        print(f"kbengine: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 0  # the reader has gone
+
+
+def _suggest(engine: Engine, args: argparse.Namespace) -> int:
+    n = args.n if args.n is not None else engine.session(args.slots).places
+    found = engine.suggest(args.text, n, args.earlier, args.slots)
+    if args.json:
+        rows = [
+            {
+                "text": c.text, "kind": c.kind, "source": c.source, "logp": round(c.logp, 4),
+                "replaces": c.replaces, "parts": {k: round(v, 4) for k, v in c.parts.items()},
+            }
+            for c in found
+        ]  # fmt: skip
+        print(json.dumps(rows, ensure_ascii=False, indent=1))
+        return 0
+    width = max((len(c.text) for c in found), default=0)
+    for c in found:
+        print(f"{c.text:<{width}}  {c.kind:<7}  {100 * math.exp(c.logp):5.1f} %")
+    return 0

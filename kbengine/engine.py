@@ -1,0 +1,60 @@
+"""The engine: one bundle, loaded once, shared by all text fields."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from kbengine import text
+from kbengine.bundle import Bundle, read_bundle
+from kbengine.mix import Slots
+from kbengine.predict import Predictor
+from kbengine.session import Session
+from kbengine.types import Candidate, Context, Tap
+
+DEFAULT_BUNDLE = Path(__file__).parent / "models" / "en.bundle"
+
+
+def context_of(line: str, earlier: Sequence[str] = ()) -> Context:
+    """The context of a text whose caret stands at its end; an open word becomes taps."""
+    before, typed = text.split_open_word(line)
+    return Context(tuple(earlier), before, tuple(Tap(c) for c in typed))
+
+
+class Engine:
+    """The parts of a bundle at work. Safe to share between threads."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Raises BundleError or ModelError where a part is not usable."""
+        self.bundle = bundle
+        self.model, self.vocabulary, self.lexicon, self.emoji_table = bundle.open()
+        self._one_shot = self.predictor()
+        self._lock = threading.Lock()
+
+    def predictor(self) -> Predictor:
+        """Suggestions for contexts as values, for one thread."""
+        return Predictor(self.model, self.vocabulary, self.lexicon, self.emoji_table)
+
+    def session(self, slots: str | None = None) -> Session:
+        """A text field, for one thread. `slots`: what its `suggest` shows, see `Slots`.
+
+        Raises ValueError for slots that cannot be read.
+        """
+        return Session(self.predictor(), Slots.parse(slots) if slots else None)
+
+    def suggest(
+        self, line: str, n: int = 3, earlier: Sequence[str] = (), slots: str | None = None
+    ) -> list[Candidate]:
+        """The best n candidates at the end of a text, best first; from any thread."""
+        policy = Slots.parse(slots) if slots else None
+        with self._lock:
+            return self._one_shot.suggest(context_of(line, earlier), n, policy)
+
+
+def load(path: str | Path | None = None) -> Engine:
+    """The engine of a bundle; without a path, of the English one in the package.
+
+    Raises BundleError or ModelError, in one sentence, where that cannot be.
+    """
+    return Engine(read_bundle(Path(path) if path is not None else DEFAULT_BUNDLE))

@@ -1,0 +1,210 @@
+"""Known words: their pieces as one tree, how common they are, how they are written.
+
+The words share a tree of pieces whose nodes stand in breadth-first order, the children of
+a node side by side and sorted by their letters, so that the words that begin as typed are
+a range found by bisection. On disk (an .npz of flat arrays, N nodes, node 0 the root):
+
+    pieces    uint16[N]  the piece that leads to the node
+    children  uint16[N]  how many children it has; their places follow by summing up
+    rarity    uint8[N]   -12 times the word's unigram logp, 255 where no word ends
+    form      uint8[N]   casing: 0 lower, 1 Title, 2 UPPER, 3 as listed in `written`
+    written   uint8[M]   the casings of form 3, in UTF-8, a line each, by node
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kbengine import text
+from kbengine.errors import BundleError
+from kbengine.protocols import Ints
+from kbengine.vocab import MARK, Vocabulary
+
+_STEPS_PER_NAT = 12
+_NO_WORD = 255
+_FORMS = {text.Shape.LOWER: 0, text.Shape.TITLE: 1, text.Shape.UPPER: 2, text.Shape.MIXED: 3}
+
+
+class Entry(NamedTuple):
+    """A word in lower case, its unigram log-probability, and how it is written."""
+
+    word: str
+    logp: float
+    written: str
+
+
+class Lexicon:
+    """See the module's docstring. A word is known by its node, 1 to N - 1."""
+
+    def __init__(self, arrays: dict[str, NDArray[np.generic]], vocabulary: Vocabulary) -> None:
+        """Raises BundleError where the arrays contradict each other or the vocabulary."""
+        self._vocabulary = vocabulary
+        pieces, children = arrays["pieces"], arrays["children"]
+        size = len(pieces)
+        same = all(arrays[name].shape == (size,) for name in ("children", "rarity", "form"))
+        if not same or not size or int(children.sum()) != size - 1:
+            raise BundleError("the lexicon's tables do not fit together; build the bundle again")
+        if int(pieces.max()) >= len(vocabulary):
+            raise BundleError("the lexicon is of another vocabulary; build the bundle again")
+        self.pieces: Ints = pieces.astype(np.intp)
+        ends = np.cumsum(children.astype(np.intp)) + 1
+        self._ends: list[int] = ends.tolist()
+        self._parents: Ints = np.repeat(np.arange(size), children.astype(np.intp))
+        spelt = [piece.replace(MARK, "") for piece in vocabulary.pieces]
+        self.texts: list[str] = [spelt[i] for i in self.pieces.tolist()]
+        if np.any(self._parents >= np.arange(1, size)):
+            raise BundleError("the lexicon is no tree; build the bundle again")
+        self._letters = self._count_letters([len(s) for s in spelt])
+        self._rarity = arrays["rarity"]
+        self._form = arrays["form"]
+        special = np.flatnonzero(self._form == 3).tolist()
+        written = bytes(arrays["written"].astype(np.uint8)).decode("utf-8", "replace").split("\n")
+        self._written = dict(zip(special, written, strict=False))
+        self._size = int((self._rarity != _NO_WORD).sum())
+
+    def _count_letters(self, lengths: list[int]) -> list[int]:
+        letters = [0]
+        for piece, parent in zip(self.pieces[1:].tolist(), self._parents.tolist(), strict=True):
+            letters.append(letters[parent] + lengths[piece])
+        return letters
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __contains__(self, word: str) -> bool:
+        return self.find(word) is not None
+
+    def __iter__(self) -> Iterator[Entry]:
+        for node in np.flatnonzero(self._rarity != _NO_WORD).tolist():
+            yield Entry(self.spelling(node), self.logp(node), self.written(node))
+
+    def children(self, node: int) -> tuple[int, int]:
+        """The range of a node's children."""
+        return (self._ends[node - 1] if node else 1), self._ends[node]
+
+    def letters(self, node: int) -> int:
+        """How many letters lead to a node."""
+        return self._letters[node]
+
+    def is_word(self, node: int) -> bool:
+        return bool(self._rarity[node] != _NO_WORD)
+
+    def logp(self, node: int) -> float:
+        """The unigram log-probability of the word that ends at a node."""
+        return -float(self._rarity[node]) / _STEPS_PER_NAT
+
+    def find(self, word: str) -> int | None:
+        """The node of a word, in any casing; None where it is not known."""
+        node = 0
+        lower = word.lower()
+        if not lower or not text.is_word(lower):
+            return None
+        for piece in self._vocabulary.encode_token(lower):
+            lo, hi = self.children(node)
+            places = np.flatnonzero(self.pieces[lo:hi] == piece)
+            if not len(places):
+                return None
+            node = lo + int(places[0])
+        return node if self.is_word(node) else None
+
+    def spelling(self, node: int) -> str:
+        """The letters that lead to a node, in lower case."""
+        parts = []
+        while node:
+            parts.append(self.texts[node])
+            node = int(self._parents[node - 1])
+        return "".join(reversed(parts))
+
+    def written(self, node: int) -> str:
+        """The word that ends at a node, as it is mostly written inside a sentence."""
+        word = self.spelling(node)
+        form = int(self._form[node])
+        if form == 3:
+            return self._written.get(node, word)
+        return word if form == 0 else text.title(word) if form == 1 else word.upper()
+
+    def to_bytes(self) -> bytes:
+        out = io.BytesIO()
+        special = "\n".join(self._written[i] for i in sorted(self._written))
+        counts = np.diff(np.array([1, *self._ends]))
+        np.savez(
+            out,
+            pieces=self.pieces.astype(np.uint16),
+            children=counts.astype(np.uint16),
+            rarity=self._rarity,
+            form=self._form,
+            written=np.frombuffer(special.encode(), np.uint8),
+        )
+        return out.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, vocabulary: Vocabulary) -> Lexicon:
+        """Raises BundleError where `data` is no lexicon for this vocabulary."""
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                names = ("pieces", "children", "rarity", "form", "written")
+                found = {name: arrays[name] for name in names}
+        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+            raise BundleError("the lexicon is not readable; build the bundle again") from error
+        if any(a.ndim != 1 or a.dtype.kind != "u" for a in found.values()):
+            raise BundleError("the lexicon's tables have the wrong type; build the bundle again")
+        return cls(found, vocabulary)
+
+    @classmethod
+    def build(cls, entries: Iterable[Entry], vocabulary: Vocabulary) -> Lexicon:
+        """The lexicon of some words; each is entered under its likeliest pieces.
+
+        A word that the vocabulary cannot spell (an unknown letter) is left out.
+        """
+        root: dict[int, dict] = {}  # type: ignore[type-arg]
+        words: dict[tuple[int, ...], Entry] = {}
+        for entry in entries:
+            pieces = vocabulary.encode_token(entry.word)
+            if not text.is_word(entry.word) or vocabulary.spell(pieces) != entry.word:
+                continue
+            words[pieces] = entry
+            node = root
+            for piece in pieces:
+                node = node.setdefault(piece, {})
+        rows: list[tuple[int, int, int, int]] = []
+        written: list[str] = []
+        level: list[tuple[tuple[int, ...], dict]] = [((), root)]  # type: ignore[type-arg]
+        while level:
+            below = []
+            for path, node in level:
+                order = sorted(node, key=lambda i: (vocabulary.spell((i,)), i))
+                below += [((*path, i), node[i]) for i in order]
+                word = words.get(path)
+                rarity, form = _NO_WORD, 0
+                if word is not None:
+                    rarity = min(_NO_WORD - 1, max(0, round(-word.logp * _STEPS_PER_NAT)))
+                    form = _FORMS[text.shape(word.written)]
+                    if form == 1 and text.title(word.word) != word.written:
+                        form = 3
+                    if form == 3:
+                        written.append(word.written)
+                rows.append((path[-1] if path else 0, len(node), rarity, form))
+            level = below
+        table = np.array(rows, np.int64)
+        return cls(
+            {
+                "pieces": table[:, 0].astype(np.uint16),
+                "children": table[:, 1].astype(np.uint16),
+                "rarity": table[:, 2].astype(np.uint8),
+                "form": table[:, 3].astype(np.uint8),
+                "written": np.frombuffer("\n".join(written).encode(), np.uint8),
+            },
+            vocabulary,
+        )
+
+
+def unigram_logp(count: float, total: float) -> float:
+    """log of a word's share of all words."""
+    return math.log(count / total)

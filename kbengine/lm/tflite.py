@@ -1,0 +1,86 @@
+"""The quantized recurrent step, run by TFLite's own small runtime.
+
+The contract of a step model, a `.tflite` with two signatures:
+
+    state    piece int32[B], state float32[B, S]  ->  state float32[B, S]
+    logits   piece int32[B], state float32[B, S]  ->  state float32[B, S],
+                                                      logits float32[B, V]
+
+B is free; the state before the first piece is all zeros. `logits` gives the prediction
+*after* the piece. Tensors are bound by name: the converter shuffles their order.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from kbengine.errors import ModelError
+from kbengine.protocols import Floats
+
+_MEND = "export it again with `python -m train export`"
+
+
+class TFLiteModel:
+    """A step model in memory; safe to share between threads (one steps at a time)."""
+
+    def __init__(self, content: bytes) -> None:
+        """Raises ModelError where `content` is no step model.
+
+        The caller vouches for the bytes (a bundle checks their sha256): the runtime is
+        native code and is not to be handed what has been tampered with.
+        """
+        try:
+            self._interpreter = Interpreter(model_content=content, num_threads=1)
+            names = self._interpreter.get_signature_list()
+            if set(names) != {"state", "logits"}:
+                raise ModelError(f"the model has the signatures {sorted(names)}, not logits and state; {_MEND}")
+            self._state = self._interpreter.get_signature_runner("state")
+            self._logits = self._interpreter.get_signature_runner("logits")
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"the runtime cannot read the model; {_MEND}") from error
+        self._check()
+        self._lock = threading.Lock()
+        self._exp: Floats = np.zeros((0, self.vocab_size), np.float32)
+
+    def _check(self) -> None:
+        """Read S and V off the signatures; raise ModelError where they break the contract."""
+        for runner, outputs in ((self._state, {"state"}), (self._logits, {"state", "logits"})):
+            ins, outs = runner.get_input_details(), runner.get_output_details()
+            if set(ins) != {"piece", "state"} or set(outs) != outputs:
+                raise ModelError(f"the model's inputs or outputs have other names; {_MEND}")
+            kinds = {ins["piece"]["dtype"]: np.int32, ins["state"]["dtype"]: np.float32}
+            if any(given != wanted for given, wanted in kinds.items()):
+                raise ModelError(f"the model's inputs have other types; {_MEND}")
+        self.state_size = int(self._state.get_input_details()["state"]["shape_signature"][-1])
+        self.vocab_size = int(self._logits.get_output_details()["logits"]["shape_signature"][-1])
+        if self.state_size <= 0 or self.vocab_size <= 0:
+            raise ModelError(f"the model does not fix the sizes of state and logits; {_MEND}")
+
+    def start(self) -> Floats:
+        return np.zeros(self.state_size, np.float32)
+
+    def advance(self, pieces: Sequence[int], states: Sequence[Floats]) -> list[Floats]:
+        """See `LanguageModel.advance`; a state is float32[S]."""
+        with self._lock:
+            out = self._state(piece=np.array(pieces, np.int32), state=np.stack(states))
+        return list(out["state"])
+
+    def step(
+        self, pieces: Sequence[int], states: Sequence[Floats]
+    ) -> tuple[NDArray[np.float32], list[Floats]]:
+        """See `LanguageModel.step`; a state is float32[S]."""
+        with self._lock:
+            out = self._logits(piece=np.array(pieces, np.int32), state=np.stack(states))
+            logits: Floats = out["logits"]
+            if len(self._exp) < len(logits):
+                self._exp = np.empty_like(logits)
+            exp = self._exp[: len(logits)]
+            logits -= logits.max(axis=1, keepdims=True)
+            np.exp(logits, out=exp)
+            logits -= np.log(exp.sum(axis=1, keepdims=True))
+        return logits, list(out["state"])

@@ -1,0 +1,90 @@
+"""All candidates in one list on one scale, and which of them are shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import get_args
+
+from kbengine.types import Candidate, Kind
+
+_NAMES = {"words": "word", "phrases": "phrase", "emojis": "emoji", "literals": "literal"}
+_SLOT_RE = re.compile(r"\s*([a-z]+)\s*(?::\s*(\d{1,3}))?\s*")
+
+
+def rank(candidates: Iterable[Candidate], typed: str = "") -> list[Candidate]:
+    """Best first, each text once; of two with one text the likelier, a literal last."""
+    order = sorted(candidates, key=lambda c: (-c.logp, c.kind == "literal", c.text))
+    shown: dict[str, Candidate] = {}
+    for candidate in order:
+        known = shown.get(candidate.text)
+        if known is None or (known.kind == "literal" and candidate.kind != "literal"):
+            shown[candidate.text] = candidate
+    return sorted(shown.values(), key=lambda c: (-c.logp, c.text))
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Which kinds are shown, and how many of each, in order: ``words:2,emoji:1``.
+
+    Without a number a kind may fill all places (``words``). Where a kind has too few
+    candidates its places go to the first kind named; `None` for all: the best of any kind.
+    """
+
+    places: tuple[tuple[Kind, int | None], ...] | None = None
+
+    @classmethod
+    def any(cls) -> Slots:
+        """No policy: the best of all kinds."""
+        return cls(None)
+
+    @classmethod
+    def parse(cls, policy: str) -> Slots:
+        """Raises ValueError, naming what is wrong, for a policy that cannot be read."""
+        places: list[tuple[Kind, int | None]] = []
+        for part in policy.split(","):
+            match = _SLOT_RE.fullmatch(part)
+            kind = _NAMES.get(match[1], match[1]) if match else ""
+            if match is None or kind not in get_args(Kind):
+                raise ValueError(
+                    f"{part.strip()!r} is no slot; write words:2,phrase:1,emoji:1 "
+                    f"(kinds: {', '.join(get_args(Kind))})"
+                )
+            if any(kind == known for known, _ in places):
+                raise ValueError(f"the slots name {kind!r} twice; name each kind once")
+            places.append((kind, int(match[2]) if match[2] else None))  # type: ignore[arg-type]
+        return cls(tuple(places))
+
+    def __str__(self) -> str:
+        if self.places is None:
+            return "any"
+        return ",".join(k if n is None else f"{k}:{n}" for k, n in self.places)
+
+    @property
+    def total(self) -> int | None:
+        """How many places there are, None where a kind may fill all."""
+        numbers = [n for _, n in self.places or ((None, None),)]
+        return None if None in numbers else sum(n for n in numbers if n is not None)
+
+    def wants(self, kind: Kind) -> bool:
+        return self.places is None or any(kind == k and n != 0 for k, n in self.places)
+
+    def fill(self, ranked: list[Candidate], n: int) -> list[Candidate]:
+        """The n candidates to show, of a ranked list.
+
+        Under a policy each kind first takes its places in the order the policy names
+        them; empty places, and those beyond the policy's, go to the best that is left of
+        the first kind named, then of the other kinds.
+        """
+        if self.places is None:
+            return ranked[:n]
+        by_kind = {kind: [c for c in ranked if c.kind == kind] for kind, _ in self.places}
+        shown: list[Candidate] = []
+        for kind, places in self.places:
+            take = n - len(shown) if places is None else min(places, n - len(shown))
+            shown += by_kind[kind][:take]
+            del by_kind[kind][:take]
+        for kind, _ in self.places[:1]:
+            shown += by_kind[kind][: n - len(shown)]
+        return shown

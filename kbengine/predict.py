@@ -1,0 +1,107 @@
+"""Context in, candidates out: the sources asked, weighed on one scale, put in slots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kbengine import text
+from kbengine.emojitable import EmojiTable
+from kbengine.lexicon import Lexicon
+from kbengine.mix import Slots, rank
+from kbengine.protocols import LanguageModel
+from kbengine.sources.emoji import EmojiSource
+from kbengine.sources.phrases import PhraseSource
+from kbengine.sources.query import Query
+from kbengine.sources.words import WordSource
+from kbengine.tree import StateTree
+from kbengine.types import Candidate, Context
+from kbengine.vocab import BOS, EOS, Vocabulary
+
+# Characters of this message, and of those before it, that the model reads. A message of
+# more than WINDOW keeps its last WINDOW/2 to WINDOW: the cut moves in steps, so that what
+# is known of the text stays known from key to key.
+WINDOW = 2048
+EARLIER_WINDOW = 1024
+
+
+def window(before: str) -> str:
+    """The end of a text that the model reads, cut at a space; a function of the text."""
+    if len(before) <= WINDOW:
+        return before
+    half = WINDOW // 2
+    start = (len(before) - half) // half * half
+    space = before.find(" ", start, start + half // 4)
+    return before[max(start, space + 1) :]
+
+
+def context_pieces(vocabulary: Vocabulary, earlier: Sequence[str], before: str) -> list[int]:
+    """The pieces of a conversation and of the open message: BOS m1 EOS m2 EOS ... mn.
+
+    Earlier messages are taken from the last backwards as far as EARLIER_WINDOW goes, and
+    none where the open message is longer than WINDOW.
+    """
+    chosen: list[list[int]] = []
+    room = EARLIER_WINDOW if len(before) <= WINDOW else 0
+    for message in reversed(earlier):
+        message = message[-EARLIER_WINDOW:]
+        room -= len(message)
+        if room < 0:
+            break
+        pieces = vocabulary.encode(message)
+        if pieces:
+            chosen.append([*pieces, EOS])
+    before_pieces = [piece for message in reversed(chosen) for piece in message]
+    return [BOS, *before_pieces, *vocabulary.encode(window(before))]
+
+
+class Predictor:
+    """Suggestions for one text field after another; keeps what it has computed.
+
+    Not safe to share between threads; the language model behind it is.
+    """
+
+    def __init__(
+        self, model: LanguageModel, vocabulary: Vocabulary, lexicon: Lexicon, emoji: EmojiTable
+    ) -> None:
+        self._tree = StateTree(model, vocabulary.boundary)
+        self._vocabulary = vocabulary
+        self.words = WordSource(self._tree, vocabulary, lexicon)
+        self.phrases = PhraseSource(self._tree, vocabulary, lexicon)
+        self.emoji = EmojiSource(self._tree, vocabulary, emoji)
+        self._line: tuple[tuple[str, ...], str] | None = None
+        self._query: Query | None = None
+
+    def query(self, context: Context) -> Query:
+        """The place in the tree of a context; nothing but new words of it is stepped."""
+        line = (context.earlier, context.before)
+        last = self._query
+        if last is None or line != self._line:
+            pieces = context_pieces(self._vocabulary, *line)
+            node = self._tree.walk(pieces)
+            self._tree.prune(node)
+            sentence_start = text.starts_sentence(context.before)
+            last = Query(node, "", "", sentence_start, tuple(text.tokens(text.normalise(context.before[-64:]))[-3:]))
+            self._line = line
+        typed = text.normalise(context.typed)
+        if typed != last.typed or last is not self._query:
+            last = Query(last.node, typed, typed.lower(), last.sentence_start, last.last_tokens)
+        self._query = last
+        return last
+
+    def suggest(self, context: Context, n: int, slots: Slots | None = None) -> list[Candidate]:
+        """The best n candidates of all kinds, or those of the slots' kinds.
+
+        Raises ValueError where n is below 1.
+        """
+        if n < 1:
+            raise ValueError(f"{n} candidates cannot be shown; ask for 1 or more")
+        slots = slots or Slots.any()
+        query = self.query(context)
+        found = self.words.propose(query, n) if slots.wants("word") else []
+        if slots.wants("phrase"):
+            found = found + self.phrases.propose(query, n)
+        if slots.wants("emoji"):
+            found = found + self.emoji.propose(query, n)
+        if query.typed and slots.wants("literal"):
+            found = [*found, self.words.literal(query)]
+        return slots.fill(rank(found, query.typed), n)

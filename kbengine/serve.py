@@ -1,0 +1,123 @@
+"""JSON lines on stdin and stdout, so that an input method in any language can ask.
+
+One request a line, one reply a line, in order; end of input ends the server. A line that
+cannot be answered gets ``{"error": "one sentence"}`` and the server goes on.
+
+    {"op": "predict", "context": "see you ", "prefix": "to", "k": 5, "earlier": ["hi"]}
+        -> {"candidates": ["tomorrow", ...], "scores": [-0.4, ...], "kinds": ["word", ...]}
+    {"op": "info"}      -> {"name", "version", "model_bytes", ...}
+    {"op": "learn"}     -> {"ok": false, "reason": ...} until learning exists
+    {"op": "reset"}     -> {"ok": true}: there is nothing to forget yet
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+from kbengine.engine import Engine
+from kbengine.mix import Slots
+from kbengine.types import Context, Tap
+
+MAX_LINE_BYTES = 1 << 20
+MAX_CANDIDATES = 100
+
+
+class RequestError(ValueError):
+    """A request that cannot be answered, in one sentence."""
+
+
+class Server:
+    """Answers requests one after the other, over one text field at a time."""
+
+    def __init__(self, engine: Engine, slots: str = "words") -> None:
+        """Raises ValueError for slots that cannot be read."""
+        self._engine = engine
+        self._slots = Slots.parse(slots)
+        self._predictor = engine.predictor()
+        self._ops: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+            "predict": self._predict,
+            "info": self._info,
+            "learn": lambda request: {"ok": False, "reason": "this version does not learn yet"},
+            "reset": lambda request: {"ok": True},
+        }
+
+    def run(self, lines: BinaryIO, out: BinaryIO) -> None:
+        """Serve until the input ends."""
+        while line := lines.readline(MAX_LINE_BYTES + 1):
+            if len(line) > MAX_LINE_BYTES:
+                while not line.endswith(b"\n") and (line := lines.readline(MAX_LINE_BYTES)):
+                    pass
+                reply = {"error": f"the line is longer than {MAX_LINE_BYTES} bytes; send less text"}
+            else:
+                reply = self.answer(line)
+            out.write(json.dumps(reply).encode() + b"\n")
+            out.flush()
+
+    def answer(self, line: bytes) -> dict[str, Any]:
+        """The reply to one line."""
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            return {"error": "the line is not JSON; send one object a line"}
+        if not isinstance(request, dict):
+            return {"error": "the line is not a JSON object; send {\"op\": ...}"}
+        op = self._ops.get(request["op"]) if isinstance(request.get("op"), str) else None
+        if op is None:
+            return {"error": f"there is no such op; the ops are {', '.join(self._ops)}"}
+        try:
+            return op(request)
+        except RequestError as error:
+            return {"error": str(error)}
+
+    def _predict(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        context, prefix = request.get("context", ""), request.get("prefix", "")
+        k, earlier = request.get("k", 3), request.get("earlier", [])
+        if not isinstance(context, str) or not isinstance(prefix, str):
+            raise RequestError("context and prefix must be strings")
+        if type(k) is not int or not 1 <= k <= MAX_CANDIDATES:
+            raise RequestError(f"k must be a whole number from 1 to {MAX_CANDIDATES}")
+        if not isinstance(earlier, list) or not all(isinstance(m, str) for m in earlier):
+            raise RequestError("earlier must be a list of strings, the oldest first")
+        taps = tuple(
+            Tap(char, *place)
+            for char, place in zip(prefix, _touches(request.get("touches"), len(prefix)), strict=True)
+        )
+        found = self._predictor.suggest(Context(tuple(earlier), context, taps), k, self._slots)
+        return {
+            "candidates": [c.text for c in found],
+            "scores": [round(c.logp, 4) for c in found],
+            "kinds": [c.kind for c in found],
+        }
+
+    def _info(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        bundle = self._engine.bundle
+        return {
+            "name": "kbengine",
+            "version": bundle.name,
+            "model_bytes": bundle.file_bytes,
+            "slots": str(self._slots),
+            "note": bundle.manifest.get("notice", ""),
+        }
+
+
+def _touches(touches: Any, size: int) -> list[tuple[float, float] | tuple[()]]:
+    """Where the finger fell, for each typed character; () where that is not known."""
+    if touches is None:
+        return [()] * size
+    if not isinstance(touches, list) or len(touches) != size:
+        raise RequestError("touches must be a list with one [x, y] or null for each letter of prefix")
+    found: list[tuple[float, float] | tuple[()]] = []
+    for touch in touches:
+        if touch is None:
+            found.append(())
+        elif (
+            isinstance(touch, list)
+            and len(touch) == 2
+            and all(type(v) in (int, float) and abs(v) < 1e6 for v in touch)
+        ):
+            found.append((float(touch[0]), float(touch[1])))
+        else:
+            raise RequestError("each of touches must be [x, y] in key widths, or null")
+    return found

@@ -1,0 +1,1 @@
+"""What proposes candidates; each gives log P(text | context, what is typed)."""

@@ -1,0 +1,222 @@
+"""What is on the line: normal form, tokens, the open word, casing.
+
+Pure functions, shared by the engine and the training, so that a model always
+sees the text that it was trained on.
+
+A *token* is what the language model reads as a unit of its own:
+
+* a word: letters with inner apostrophes, in lower case (``don't``);
+* a number: a run of digits;
+* an emoji, in its fully qualified form and without skin tone;
+* a run of anything else that is not space (``...``, ``?!``, ``:)``).
+
+Spaces are not tokens: a word is the same word after ``(`` and after a space,
+and the spacing of signs is left to the rules of the keyboard.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections.abc import Iterable
+from enum import Enum
+
+# Combining marks that belong to a word (Latin, Cyrillic, Hebrew, Arabic, the Indic
+# blocks, Thai): `\w` leaves them out, and a word must not end before its accents.
+_MARKS = (
+    "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u0610-\u061a\u064b-\u065f\u0670"
+    "\u06d6-\u06dc\u0900-\u0903\u093a-\u093c\u093e-\u094f\u0951-\u0957\u0981-\u0983\u09bc-\u09cd"
+    "\u0a01-\u0a03\u0a3c-\u0a4d\u0a81-\u0a83\u0abc-\u0acd\u0b01-\u0b03\u0b3c-\u0b4d\u0b82-\u0bcd"
+    "\u0c00-\u0c04\u0c3e-\u0c4d\u0c81-\u0c83\u0cbc-\u0ccd\u0d00-\u0d03\u0d3b-\u0d4d\u0e31-\u0e3a"
+    "\u0e47-\u0e4e"
+)
+_LETTER = rf"(?:[^\W\d_]|[{_MARKS}])"
+_WORD = rf"{_LETTER}+(?:'{_LETTER}+)*"
+_TOKEN_RE = re.compile(rf"{_WORD}|\d+|(?:(?!{_LETTER})[^\s\d])+")
+_WORD_RE = re.compile(_WORD)
+_OPEN_WORD_RE = re.compile(rf"{_LETTER}+(?:'{_LETTER}+)*'?\Z")
+
+# One spelling for signs that keyboards and word processors write in several ways.
+_PLAIN = str.maketrans(
+    {
+        "\u2018": "'", "\u2019": "'", "\u02bc": "'", "\u201b": "'", "\u2032": "'",
+        "\u201c": '"', "\u201d": '"', "\u201e": '"', "\u2033": '"',
+        "\u2026": "...", "\u2010": "-", "\u2011": "-",
+    }
+)  # fmt: skip
+# Format characters that change nothing a reader sees. ZWJ, ZWNJ and U+FE0F stay: they
+# are part of emoji and of Persian and Indic words.
+_UNSEEN_RE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\uffff]")
+_CONTROL_RE = re.compile("[\x00-\x1f\x7f-\x9f]")
+# Where an emoji can begin: a quick test that spares most lines the emoji library.
+_MAYBE_EMOJI_RE = re.compile(
+    "[\u00a9\u00ae\u203c\u2049\u20e3\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299"
+    "\U0001f000-\U0001faff]"
+)
+_SKIN_TONE_RE = re.compile("[\U0001f3fb-\U0001f3ff]")
+
+
+class Shape(Enum):
+    """How a word is capitalised."""
+
+    LOWER = "lower"
+    TITLE = "title"
+    UPPER = "upper"
+    MIXED = "mixed"
+
+
+def normalise(text: str) -> str:
+    """`text` in NFC with plain quotes, without control and unseen characters.
+
+    Any string gives a string: lone surrogates, which cannot be encoded, become U+FFFD,
+    and line breaks and tabs become spaces.
+    """
+    if text.isascii():
+        return _CONTROL_RE.sub(" ", text)
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = unicodedata.normalize("NFC", text.translate(_PLAIN))
+    return _CONTROL_RE.sub(" ", _UNSEEN_RE.sub("", text))
+
+
+@functools.cache
+def _qualified() -> dict[str, str]:
+    """Emoji without U+FE0F -> the fully qualified form."""
+    import emoji  # a large table, wanted only once an emoji is met
+
+    full = emoji.STATUS["fully_qualified"]
+    return {
+        e.replace("\ufe0f", ""): e for e, facts in emoji.EMOJI_DATA.items() if facts["status"] <= full
+    }
+
+
+def base_emoji(symbol: str) -> str:
+    """The fully qualified form of an emoji, without its skin tone.
+
+    >>> base_emoji("\\u2764") == "\\u2764\\ufe0f"
+    True
+    """
+    bare = _SKIN_TONE_RE.sub("", symbol).replace("\ufe0f", "")
+    return _qualified().get(bare, symbol)
+
+
+def is_emoji(token: str) -> bool:
+    """Whether a token is one emoji, in whatever form."""
+    return bool(_MAYBE_EMOJI_RE.search(token)) and token.replace("\ufe0f", "") in _qualified_with_tones()
+
+
+@functools.cache
+def _qualified_with_tones() -> frozenset[str]:
+    import emoji
+
+    return frozenset(e.replace("\ufe0f", "") for e in emoji.EMOJI_DATA)
+
+
+def split_emoji(text: str) -> list[tuple[str, bool]]:
+    """`text` in stretches, each with whether it is one emoji (then in its base form)."""
+    if not _MAYBE_EMOJI_RE.search(text):
+        return [(text, False)]
+    import emoji
+
+    found: list[tuple[str, bool]] = []
+    plain = ""
+    for token in emoji.analyze(text, non_emoji=True, join_emoji=True):
+        if isinstance(token.value, str):
+            plain += token.chars
+            continue
+        if plain:
+            found.append((plain, False))
+            plain = ""
+        found.append((base_emoji(token.chars), True))
+    return [*found, (plain, False)] if plain else found
+
+
+def tokens(text: str) -> list[str]:
+    """The tokens of a *normalised* text, in lower case; see the module's docstring.
+
+    A sign that is nothing but apostrophes becomes ``"``: it is a quotation mark there,
+    and the apostrophe is kept for the inside of words.
+
+    >>> tokens("I can't, not at 10:30 :)")
+    ['i', "can't", ',', 'not', 'at', '10', ':', '30', ':)']
+    """
+    found: list[str] = []
+    for stretch, emoji_here in split_emoji(text):
+        if emoji_here:
+            found.append(stretch)
+        else:
+            found += [t if t.strip("'") else '"' for t in _TOKEN_RE.findall(stretch.lower())]
+    return found
+
+
+def is_word(token: str) -> bool:
+    """Whether a token is a word: letters and inner apostrophes, nothing else."""
+    return _WORD_RE.fullmatch(token) is not None
+
+
+def split_open_word(text: str) -> tuple[str, str]:
+    """Text left of the caret -> (text before the open word, the open word).
+
+    The open word is the run of letters and inner apostrophes that the caret touches;
+    after a space or a sign there is none.
+
+    >>> split_open_word("They see you t")
+    ('They see you ', 't')
+    """
+    match = _OPEN_WORD_RE.search(text)
+    return (text[: match.start()], match.group()) if match else (text, "")
+
+
+def starts_sentence(before: str) -> bool:
+    """Whether a keyboard would have its shift key down after `before`.
+
+    True for an empty field and after ``.``, ``!``, ``?`` followed by a space, also with
+    a closing quote or bracket between them.
+    """
+    tail = before.rstrip().rstrip("\"')]")
+    return not tail or (tail[-1] in ".!?" and before[-1:].isspace())
+
+
+def shape(word: str) -> Shape:
+    """How a word is capitalised; one capital letter alone counts as TITLE."""
+    letters = [c for c in word if c.isalpha()]
+    if all(not c.isupper() for c in letters):
+        return Shape.LOWER
+    if word[:1].isupper() and all(not c.isupper() for c in word[1:]):
+        return Shape.TITLE
+    return Shape.UPPER if all(c.isupper() for c in letters) else Shape.MIXED
+
+
+def title(word: str) -> str:
+    """`word` with a capital first letter, the rest as it is."""
+    return word[:1].upper() + word[1:]
+
+
+def follow_case(word: str, typed: str, sentence_start: bool) -> str:
+    """`word`, in the casing its lexicon gives it, as it should stand in the field.
+
+    The user's capitals are a wish: ``HEL`` gives ``HELLO``, ``Hel`` gives ``Hello``,
+    and letters that were typed keep the case they were typed in, unless that is all
+    lower case, where the lexicon's own capitals are restored (``lond`` -> ``London``).
+    """
+    given = shape(typed)
+    if given is Shape.UPPER and len(typed) > 1:
+        return word.upper()
+    if given is Shape.TITLE:
+        return title(word)
+    if given is Shape.MIXED:
+        return typed + word[len(typed) :]
+    return title(word) if sentence_start and not typed else word
+
+
+def count_casings(text: str) -> Iterable[tuple[str, bool]]:
+    """The words of a normalised text in their own casing, each with whether it starts a
+    sentence there (and so says nothing about how the word is written elsewhere)."""
+    end_of_last = 0
+    start = True
+    for match in _WORD_RE.finditer(text):
+        between = text[end_of_last : match.start()]
+        if end_of_last:
+            start = any(c in ".!?:\"" for c in between) or not between
+        yield match.group(), start
+        end_of_last = match.end()

@@ -1,0 +1,136 @@
+"""What is known of a text and its continuations: a tree of pieces with their states.
+
+A node is a path of pieces. Its state is computed once, whoever asks first: the context,
+the search for the next word, or the same search one key later. So a committed word that
+the search had seen costs nothing, a key press steps no context, and backspace and jumps
+of the caret find their nodes where they left them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kbengine.protocols import Floats, LanguageModel, State
+
+
+class Node:
+    """One path of pieces.
+
+    Attributes:
+        piece: the last piece of the path.
+        state: the language model's state after it, None until asked for.
+        logp: float32[V], log P(next piece | path), None until asked for.
+        end_logp: log P(the next piece begins something new | path); valid with `logp`.
+    """
+
+    __slots__ = ("children", "end_logp", "logp", "parent", "piece", "state")
+
+    def __init__(self, parent: Node | None, piece: int, state: State | None = None) -> None:
+        self.parent = parent
+        self.piece = piece
+        self.state = state
+        self.logp: Floats | None = None
+        self.end_logp = 0.0
+        self.children: dict[int, Node] = {}
+
+    def child(self, piece: int) -> Node:
+        """The node one piece further, made if it is new; nothing is computed."""
+        found = self.children.get(piece)
+        if found is None:
+            found = self.children[piece] = Node(self, piece)
+        return found
+
+
+class StateTree:
+    """The nodes of one text field over one language model.
+
+    rows: how many predictions are kept, at V floats each, in one block that is used over
+    and over; the least recently used go first and are computed again when wanted. nodes:
+    how many states may stand before those off the current path are dropped.
+    """
+
+    def __init__(
+        self, model: LanguageModel, boundary: NDArray[np.bool_], rows: int = 64, nodes: int = 1024
+    ) -> None:
+        self._model = model
+        self._inside = np.flatnonzero(~boundary)
+        self._block: Floats = np.empty((rows, model.vocab_size), np.float32)
+        self._free = list(range(rows))
+        self._rows: OrderedDict[Node, int] = OrderedDict()  # whose prediction is in which row
+        self._node_limit = nodes
+        self._size = 0
+        self.root = Node(None, -1, model.start())
+
+    def walk(self, pieces: Iterable[int], node: Node | None = None) -> Node:
+        """The node at the end of a path from `node` (or the root); nothing is computed."""
+        node = node or self.root
+        for piece in pieces:
+            node = node.child(piece)
+        return node
+
+    def predict(self, nodes: Sequence[Node]) -> None:
+        """Fill in state, logp and end_logp of nodes, in one step of the model for all.
+
+        They stay until as many others as there are rows have been asked for; no more nodes
+        than that can be asked for at once.
+        Nodes above them whose state is not known yet are advanced first.
+        """
+        wanted = [node for node in nodes if node.logp is None]
+        for node in nodes:
+            if node.logp is not None:
+                self._rows.move_to_end(node)
+        if not wanted:
+            return
+        for node in wanted:
+            self._ensure_state(node.parent)
+        logp, states = self._model.step(
+            [node.piece for node in wanted], [node.parent.state for node in wanted if node.parent]
+        )
+        inside = np.exp(logp[:, self._inside]).sum(axis=1, dtype=np.float64)
+        ends = np.log1p(-np.minimum(inside, 1 - 1e-7))
+        for i, (node, state) in enumerate(zip(wanted, states, strict=True)):
+            self._size += node.state is None
+            node.state, node.end_logp = state, float(ends[i])
+            node.logp = self._row(node)
+            node.logp[:] = logp[i]
+
+    def _row(self, node: Node) -> Floats:
+        """A row of the block for a node's prediction."""
+        if not self._free:
+            oldest, row = self._rows.popitem(last=False)
+            oldest.logp = None
+            self._free.append(row)
+        row = self._rows[node] = self._free.pop()
+        return self._block[row]
+
+    def _ensure_state(self, node: Node | None) -> None:
+        """Advance along the path to `node`, from the last state that is known."""
+        missing: list[Node] = []
+        while node is not None and node.state is None:
+            missing.append(node)
+            node = node.parent
+        for step in reversed(missing):
+            assert step.parent is not None
+            step.state = self._model.advance([step.piece], [step.parent.state])[0]
+            self._size += 1
+
+    def prune(self, path: Node) -> None:
+        """Once the tree is large, drop all nodes that are not on the way to `path`."""
+        if self._size <= self._node_limit:
+            return
+        keep: set[Node] = set()
+        node: Node | None = path
+        while node is not None:
+            keep.add(node)
+            if node.parent is not None:
+                node.parent.children = {node.piece: node}
+            node = node.parent
+        path.children = {}
+        for dropped in [node for node in self._rows if node not in keep]:
+            dropped.logp = None
+            self._free.append(self._rows.pop(dropped))
+        self._size = len(keep)

@@ -1,0 +1,107 @@
+"""Pieces: the units the language model reads and predicts.
+
+A SentencePiece unigram model splits words and numbers; signs and emoji are pieces of
+their own, looked up whole. The mark ``▁`` (U+2581) begins every word and number and
+nothing else, so a piece either begins something new (a *boundary* piece: ``▁the``,
+``,``, ``😂``, the end of the message) or continues the word before it (``ing``).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+import sentencepiece as spm
+from numpy.typing import NDArray
+
+from kbengine import text
+from kbengine.errors import BundleError
+
+MARK = "\u2581"
+UNK, BOS, EOS = 0, 1, 2  # ids that the training fixes: unknown, message start, message end
+
+
+class PieceIndex(NamedTuple):
+    """Pieces of words sorted by their letters: texts[i] is what piece ids[i] spells."""
+
+    texts: list[str]
+    ids: NDArray[np.intp]
+
+
+class Vocabulary:
+    """A trained SentencePiece model, with what the search wants to know of its pieces.
+
+    Attributes:
+        pieces: the text of every piece, by id.
+        boundary: bool[V], whether a piece ends the word before it.
+        first_letters, inner_letters: the pieces that begin a word, and that go on with one.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        """Raises BundleError where `model` is no SentencePiece model of ours."""
+        try:
+            self._sp = spm.SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise BundleError(
+                "the vocabulary is not a SentencePiece model; build the bundle again"
+            ) from error
+        size = self._sp.get_piece_size()
+        self.pieces: list[str] = [self._sp.id_to_piece(i) for i in range(size)]
+        if self.pieces[:3] != ["<unk>", "<s>", "</s>"]:
+            raise BundleError(
+                "the vocabulary does not begin with <unk>, <s>, </s>; train it with `train vocab`"
+            )
+        self._ids = {piece: i for i, piece in enumerate(self.pieces)}
+        inside = np.array([p == "'" or p[0].isalnum() or text.is_word(f"a{p}") for p in self.pieces])
+        self.boundary: NDArray[np.bool_] = ~inside
+        self.first_letters = self._index([i for i, p in enumerate(self.pieces) if p[0] == MARK])
+        self.inner_letters = self._index(np.flatnonzero(inside).tolist())
+        self.digest = hashlib.sha256(model).hexdigest()
+        self.encode_token = functools.lru_cache(maxsize=16384)(self._encode_token)
+
+    def _index(self, ids: list[int]) -> PieceIndex:
+        """Of some pieces those that spell letters (or nothing: the mark alone)."""
+        spelt = sorted((self.pieces[i].removeprefix(MARK), i) for i in ids)
+        spelt = [(t, i) for t, i in spelt if not t or text.is_word(f"a{t}") or t == "'"]
+        return PieceIndex([t for t, _ in spelt], np.array([i for _, i in spelt], np.intp))
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def id_of(self, piece: str) -> int | None:
+        """The id of a piece, None where there is no such piece."""
+        return self._ids.get(piece)
+
+    def _encode_token(self, token: str) -> tuple[int, ...]:
+        if token[0].isalnum():
+            return tuple(self._sp.encode(token))
+        whole = self._ids.get(token)
+        return (whole,) if whole is not None else self._encode_sign(token)
+
+    def _encode_sign(self, token: str) -> tuple[int, ...]:
+        """A run of signs by its longest known parts, from the left."""
+        found: list[int] = []
+        while token:
+            for end in range(len(token), 0, -1):
+                piece = self._ids.get(token[:end])
+                if piece is not None or end == 1:
+                    break
+            # One unknown sign says as much as ten of them.
+            if piece is not None or found[-1:] != [UNK]:
+                found.append(UNK if piece is None else piece)
+            token = token[end:]
+        return tuple(found)
+
+    def encode(self, message: str) -> list[int]:
+        """Piece ids of a message, in any form; neither start nor end is added."""
+        return [
+            piece
+            for token in text.tokens(text.normalise(message))
+            for piece in self.encode_token(token)
+        ]
+
+    def spell(self, pieces: tuple[int, ...]) -> str:
+        """The letters that pieces of one word stand for, without the mark."""
+        return "".join(self.pieces[i] for i in pieces).replace(MARK, "")

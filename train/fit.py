@@ -1,0 +1,336 @@
+"""Piece ids -> trained weights, in checkpoints that resume bit for bit."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kbengine.vocab import BOS, EOS
+from train.corpus import one_pass
+from train.model import ModelOptions, RecurrentLM, State
+from train.progress import Progress
+from train.recurrence import sampled_softmax
+
+Ids = NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How the weights are found.
+
+    pieces: how many to train on in all; it sets the learning-rate schedule.
+    lanes, steps: the batch: B streams of T pieces, the state carried from batch to batch.
+    negatives: sample size of the softmax; power: of the piece counts they are drawn by.
+    reset: chance that a message stands alone; otherwise it follows the one before it.
+    stretch: how many messages stay together when the text is shuffled.
+    warm, flat: shares of the run spent warming up and at the full rate; the rest is a
+    cosine down to `last_rate`.
+    patience: evaluations without a better dev loss before the run stops.
+    """
+
+    pieces: float = 100e6
+    lanes: int = 256
+    steps: int = 32
+    negatives: int = 2048
+    power: float = 0.75
+    rate: float = 2e-3
+    last_rate: float = 5e-5
+    warm: float = 0.01
+    flat: float = 0.5
+    clip: float = 1.0
+    reset: float = 0.4
+    stretch: int = 24
+    seed: int = 1
+    eval_every: int = 500
+    save_every_s: float = 240.0
+    patience: int = 12
+
+    @property
+    def total_steps(self) -> int:
+        return max(1, round(self.pieces / (self.lanes * self.steps)))
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step: warm-up, flat, cosine."""
+        done = step / self.total_steps
+        if done < self.warm:
+            return self.rate * (done + 1 / self.total_steps) / self.warm
+        if done < self.flat:
+            return self.rate
+        falling = (done - self.flat) / (1 - self.flat)
+        return self.last_rate + (self.rate - self.last_rate) * (1 + math.cos(math.pi * falling)) / 2
+
+
+class Stream:
+    """Batches of pieces by step number: the same step always gives the same batch."""
+
+    def __init__(self, encoded: Sequence[Ids], weights: Sequence[float], options: FitOptions) -> None:
+        self._encoded, self._weights, self._options = encoded, weights, options
+        self._starts = [0]  # the first step of each pass
+        self._lanes: NDArray[np.int32] = np.zeros((0, 0), np.int32)
+        self._load(0)
+
+    def _load(self, number: int) -> None:
+        o = self._options
+        rng = np.random.default_rng([o.seed, number])
+        stream = one_pass(self._encoded, self._weights, o.stretch, rng).astype(np.int32)
+        size = (len(stream) - 1) // o.lanes
+        if size < o.steps:
+            raise ValueError(
+                f"the text has {len(stream):,} pieces, too few for {o.lanes} lanes of {o.steps}; "
+                "give more text or --preset tiny"
+            )
+        self._number = number
+        self._targets = stream[1 : 1 + o.lanes * size].reshape(o.lanes, size)
+        inputs = stream.copy()
+        inputs[(inputs == EOS) & (rng.random(len(inputs)) < o.reset)] = BOS
+        inputs = inputs[: o.lanes * size].reshape(o.lanes, size)
+        inputs[:, 0] = BOS
+        self._inputs = inputs
+        self.steps = size // o.steps
+
+    def batch(self, step: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Inputs and targets of a step, int32[T, B] each."""
+        while step >= self._starts[self._number] + self.steps:
+            if len(self._starts) == self._number + 1:
+                self._starts.append(self._starts[-1] + self.steps)
+            self._load(self._number + 1)
+        t = self._options.steps
+        begin = (step - self._starts[self._number]) * t
+        cut = np.s_[:, begin : begin + t]
+        return self._inputs[cut].T.copy(), self._targets[cut].T.copy()
+
+
+def dev_loss(model: RecurrentLM, ids: Ids, alone: bool, lanes: int = 64, steps: int = 32) -> float:
+    """Nats a piece (full softmax) on dev text: every message alone, or all in one talk."""
+    stream = np.concatenate([[EOS], ids]).astype(np.int32)
+    ends = np.flatnonzero(stream[:-1] == EOS)
+    # Lanes begin at message starts; what is short of the longest is padding, not counted.
+    starts = ends[np.unique(np.searchsorted(ends, np.arange(lanes) * (len(ids) / lanes)))]
+    parts = [stream[a : b + 1] for a, b in zip(starts, [*starts[1:], len(stream) - 1], strict=True)]
+    longest = max(len(part) for part in parts) - 1
+    padded = np.full((len(parts), -(-longest // steps) * steps + 1), EOS, np.int32)
+    weight = np.zeros((len(parts), padded.shape[1] - 1), np.float32)
+    for row, part in enumerate(parts):
+        padded[row, : len(part)] = part
+        weight[row, : len(part) - 1] = 1
+    inputs = padded[:, :-1].copy()
+    inputs[:, 0] = BOS
+    if alone:
+        inputs[inputs == EOS] = BOS
+    state = model.zero_state(len(parts))
+    total = 0.0
+    for begin in range(0, weight.shape[1], steps):
+        cut = np.s_[:, begin : begin + steps]
+        loss, state = _dev_step(model, inputs[cut].T, padded[:, 1:][cut].T, weight[cut].T, state)
+        total += float(loss)
+    return total / float(weight.sum())
+
+
+@tf.function  # type: ignore[untyped-decorator]
+def _dev_step(
+    model: RecurrentLM, inputs: tf.Tensor, targets: tf.Tensor, weight: tf.Tensor, state: State
+) -> tuple[tf.Tensor, State]:
+    outputs, state = model.unroll(inputs, state, streams=2)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, model.logits(outputs))
+    return tf.reduce_sum(losses * weight), state
+
+
+class Fit:
+    """One training run in a folder: checkpoint, log and plot stand there."""
+
+    STREAMS = 2  # groups of lanes that run side by side, one for each core
+
+    def __init__(
+        self,
+        folder: Path,
+        shape: ModelOptions,
+        options: FitOptions,
+        encoded: Sequence[Ids],
+        weights: Sequence[float],
+        dev: Ids,
+    ) -> None:
+        self.folder, self.options, self._dev = folder, options, dev
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model = RecurrentLM(shape, options.seed)
+        self._optimizer = keras.optimizers.Adam(options.rate, beta_2=0.99, epsilon=1e-7)
+        self._optimizer.build(self.model.trainable_variables)
+        self._stream = Stream(encoded, weights, options)
+        counts = np.zeros(shape.vocab_size)
+        for ids, weight in zip(encoded, weights, strict=True):
+            counts += weight * np.bincount(ids, minlength=shape.vocab_size)
+        drawn = np.maximum(counts, 1.0) ** options.power
+        self._chance = np.cumsum(drawn / drawn.sum())
+        self._logq = np.log(options.negatives * drawn / drawn.sum()).astype(np.float32)
+        self.step = 0
+        self.best = math.inf
+        self.log: list[dict[str, float]] = []
+        self._best_weights = self.model.weights_by_name()
+        self._state = self.model.zero_state(options.lanes)
+        if self.checkpoint.exists():
+            self._load()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.npz"
+
+    def _negatives(self, step: int) -> NDArray[np.int32]:
+        rng = np.random.default_rng([self.options.seed, 7, step])
+        return np.searchsorted(self._chance, rng.random(self.options.negatives)).astype(np.int32)
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def _train_step(
+        self, inputs: tf.Tensor, targets: tf.Tensor, negatives: tf.Tensor, state: State
+    ) -> tuple[tf.Tensor, State]:
+        """One batch: int32[T, B] inputs and targets, int32[S] negatives -> loss, state."""
+        model = self.model
+        with tf.GradientTape() as tape:
+            outputs, state = model.unroll(inputs, state, self.STREAMS)
+            other_rows = tf.gather(model.table, negatives)
+            other_bias = tf.gather(model.bias, negatives) - tf.gather(self._logq, negatives)
+            loss = 0.0
+            for out, right in zip(
+                tf.split(outputs, self.STREAMS, 1), tf.split(targets, self.STREAMS, 1), strict=True
+            ):
+                right = tf.reshape(right, [-1])
+                loss += sampled_softmax(
+                    tf.reshape(out, (-1, model.options.width)),
+                    tf.gather(model.table, right),
+                    tf.gather(model.bias, right) - tf.gather(self._logq, right),
+                    other_rows,
+                    other_bias,
+                    tf.equal(right[:, None], negatives[None, :]),
+                )
+            loss /= tf.size(targets, tf.float32)
+        gradients = tape.gradient(loss, [w.value for w in model.trainable_variables])
+        self._apply([tf.convert_to_tensor(g) for g in gradients])
+        return loss, state
+
+    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+    def _apply(self, gradients: list[tf.Tensor]) -> None:
+        gradients, _ = tf.clip_by_global_norm(gradients, self.options.clip)
+        self._optimizer.apply(gradients, self.model.trainable_variables)
+
+    def run(self) -> None:
+        """Train to the end (or from where the checkpoint stands), then keep the best."""
+        o = self.options
+        saved_s = self._logged_s = time.monotonic()
+        losses: list[tf.Tensor] = []
+        piece_count = o.lanes * o.steps
+        stale = 0
+        with Progress("fitting", o.total_steps * piece_count, "piece") as bar:
+            bar.start_at(self.step * piece_count)
+            while self.step < o.total_steps and stale < o.patience:
+                inputs, targets = self._stream.batch(self.step)
+                negatives = self._negatives(self.step)
+                self._optimizer.learning_rate.assign(o.rate_at(self.step))
+                loss, self._state = self._train_step(inputs, targets, negatives, self._state)
+                losses.append(loss)
+                self.step += 1
+                at_end = self.step == o.total_steps
+                bar.step(piece_count, f"loss {float(loss):.3f}")
+                if self.step % o.eval_every == 0 or at_end:
+                    stale = 0 if self._evaluate(losses, bar.rate) else stale + 1
+                    losses = []
+                if at_end or (
+                    self.step % 20 == 0 and time.monotonic() - saved_s > o.save_every_s
+                ):
+                    self.save()
+                    saved_s = time.monotonic()
+        self.save()
+
+    def _evaluate(self, losses: list[tf.Tensor], rate: float) -> bool:
+        """Log the dev loss; True where it is the best so far."""
+        alone = dev_loss(self.model, self._dev, alone=True)
+        talk = dev_loss(self.model, self._dev, alone=False)
+        dev = (alone + talk) / 2
+        better = dev < self.best
+        if better:
+            self.best, self._best_weights = dev, self.model.weights_by_name()
+        row = {
+            "step": self.step,
+            "pieces": self.step * self.options.lanes * self.options.steps,
+            "train": float(np.mean([float(x) for x in losses])) if losses else math.nan,
+            "dev_alone": alone,
+            "dev_talk": talk,
+            "rate": self.options.rate_at(self.step),
+            "pieces_per_s": rate,
+            "seconds": time.monotonic() - self._logged_s,
+        }
+        self._logged_s = time.monotonic()
+        self.log.append(row)
+        (self.folder / "log.json").write_text(json.dumps(self.log, indent=0))
+        plot_log(self.log, self.folder / "loss.png")
+        return better
+
+    def save(self) -> None:
+        """Write the checkpoint, whole or not at all."""
+        arrays = {f"now/{k}": v for k, v in self.model.weights_by_name().items()}
+        arrays |= {f"best/{k}": v for k, v in self._best_weights.items()}
+        arrays |= {f"adam/{i}": np.array(v) for i, v in enumerate(self._optimizer.variables)}
+        arrays |= {"c": self._state[0].numpy(), "r": self._state[1].numpy()}
+        facts = {"step": self.step, "best": self.best, "log": self.log,
+                 "shape": self.model.options.to_dict()}  # fmt: skip
+        partial = self.checkpoint.with_suffix(".part")
+        with open(partial, "wb") as out:
+            np.savez(out, facts=np.array(json.dumps(facts)), **arrays)
+        os.replace(partial, self.checkpoint)
+
+    def _load(self) -> None:
+        with np.load(self.checkpoint) as saved:
+            facts = json.loads(str(saved["facts"]))
+            if facts["shape"] != self.model.options.to_dict():
+                raise ValueError(
+                    f"{self.checkpoint} is of another shape, {facts['shape']}; "
+                    "give another --work folder, or remove it"
+                )
+            self.step, self.best, self.log = facts["step"], facts["best"], facts["log"]
+            self.model.assign_by_name({w.name: saved[f"now/{w.name}"] for w in self.model.weights})
+            self._best_weights = {
+                w.name: saved[f"best/{w.name}"] for w in self.model.weights
+            }
+            for i, variable in enumerate(self._optimizer.variables):
+                variable.assign(saved[f"adam/{i}"])
+            self._state = tf.constant(saved["c"]), tf.constant(saved["r"])
+
+
+def load_best(folder: Path) -> tuple[RecurrentLM, dict[str, object]]:
+    """The best model of a run's folder, and the facts of its checkpoint."""
+    path = folder / "checkpoint.npz"
+    if not path.exists():
+        raise ValueError(f"{path}: no checkpoint; run `python -m train fit` first")
+    with np.load(path) as saved:
+        facts = json.loads(str(saved["facts"]))
+        model = RecurrentLM(ModelOptions(**facts["shape"]))
+        model.assign_by_name({w.name: saved[f"best/{w.name}"] for w in model.weights})
+    return model, facts
+
+
+def plot_log(log: Sequence[dict[str, float]], path: Path) -> None:
+    """Train and dev loss against pieces seen, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4))
+    seen = [row["pieces"] / 1e6 for row in log]
+    for name, label in (("train", "train (sampled)"), ("dev_alone", "dev, message alone"),
+                        ("dev_talk", "dev, in a conversation")):  # fmt: skip
+        axes.plot(seen, [row[name] for row in log], label=label)
+    axes.set_xlabel("million pieces")
+    axes.set_ylabel("nats a piece")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,111 @@
+"""The language model: a coupled-gate LSTM with a recurrent projection and a tied table.
+
+One cell serves training and typing, on the same variables: `step` makes one step of it
+for the exported graph, `unroll` many for the loss.
+
+    x = E[piece]                              E: the table [V, P]
+    i, g, o = split([x, r] W + b)             i, o: sigmoid; g: tanh
+    c' = (1 - i) c + i g                      the forget gate is coupled to i (CIFG:
+    r' = (o tanh c') R                        Greff et al. 2017; recurrent projection:
+    logits = r' E^T + a                       Sak et al. 2014; tying: Press & Wolf 2017)
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kbengine.vocab import BOS
+from train.recurrence import recurrence
+
+State = tuple[tf.Tensor, tf.Tensor]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The shape: V pieces, a table of P columns, H cells."""
+
+    vocab_size: int
+    width: int = 256
+    cells: int = 768
+
+    def to_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+
+class RecurrentLM(keras.Layer):  # type: ignore[misc]
+    """See the module's docstring. A state is a pair: c [B, H] and r [B, P], zeros at first.
+
+    A message that stands alone starts with the piece BOS, which also clears the state:
+    one trained row of the table is the learned start state. A message that follows
+    another starts with that one's EOS.
+    """
+
+    def __init__(self, options: ModelOptions, seed: int = 0) -> None:
+        super().__init__(name="language_model")
+        self.options = options
+        v, p, h = options.vocab_size, options.width, options.cells
+        normal = keras.initializers.RandomNormal(0, 0.05, seed=seed)
+        glorot = [keras.initializers.GlorotUniform(seed=seed + n) for n in (1, 2, 3)]
+        self.table = self.add_weight(shape=(v, p), initializer=normal, name="table")
+        self.bias = self.add_weight(shape=(v,), initializer="zeros", name="bias")
+        self.input_kernel = self.add_weight(shape=(p, 3 * h), initializer=glorot[0], name="input")
+        self.state_kernel = self.add_weight(shape=(p, 3 * h), initializer=glorot[1], name="state")
+        self.gate_bias = self.add_weight(shape=(3 * h,), initializer="zeros", name="gate_bias")
+        self.projection = self.add_weight(shape=(h, p), initializer=glorot[2], name="projection")
+        # Start by remembering: i = sigmoid(-1) lets three quarters of c through.
+        self.gate_bias.assign(np.repeat(np.array([-1, 0, 0], np.float32), h))
+        self.built = True
+
+    def zero_state(self, batch: int) -> State:
+        return tf.zeros((batch, self.options.cells)), tf.zeros((batch, self.options.width))
+
+    def step(self, x: tf.Tensor, state: State) -> State:
+        """x [B, P], rows of the table; state -> the next state. Float32 throughout."""
+        c, r = state
+        gates = tf.matmul(tf.concat([x, r], -1), self.kernel) + self.gate_bias
+        i, g, o = tf.split(gates, 3, axis=-1)
+        i = tf.sigmoid(i)
+        c = (1 - i) * c + i * tf.tanh(g)
+        return c, tf.matmul(tf.sigmoid(o) * tf.tanh(c), self.projection)
+
+    @property
+    def kernel(self) -> tf.Tensor:
+        return tf.concat([self.input_kernel, self.state_kernel], 0)
+
+    def unroll(self, tokens: tf.Tensor, state: State, streams: int = 1) -> tuple[tf.Tensor, State]:
+        """tokens int32[T, B], state -> outputs r [T, B, P], the state after them.
+
+        `streams` cuts the lanes into groups that run side by side on as many cores.
+        """
+        parts = []
+        for pieces, c, r in zip(
+            *(tf.split(t, streams, axis) for t, axis in ((tokens, 1), (state[0], 0), (state[1], 0))),
+            strict=True,
+        ):
+            keep = tf.cast(tf.not_equal(pieces, BOS), tf.float32)[:, :, None]
+            parts.append(
+                recurrence(
+                    tf.gather(self.table, pieces), keep, c, r, self.input_kernel,
+                    self.state_kernel, self.gate_bias, self.projection,
+                )
+            )  # fmt: skip
+        outputs, c, r = (
+            tf.concat(t, axis) for t, axis in zip(zip(*parts, strict=True), (1, 0, 0), strict=True)
+        )
+        return outputs, (c, r)
+
+    def logits(self, outputs: tf.Tensor) -> tf.Tensor:
+        """outputs [..., P] -> logits [..., V]."""
+        return tf.matmul(outputs, self.table, transpose_b=True) + self.bias
+
+    def weights_by_name(self) -> dict[str, NDArray[np.float32]]:
+        return {w.name: w.numpy() for w in self.weights}
+
+    def assign_by_name(self, values: dict[str, NDArray[np.float32]]) -> None:
+        for weight in self.weights:
+            weight.assign(values[weight.name])

@@ -1,0 +1,58 @@
+"""Named sets of options: what to train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from train.fit import FitOptions
+from train.vocab import VocabularyOptions
+
+
+@dataclass(frozen=True)
+class Preset:
+    """vocabulary, shape (`width`, `cells`), fit; the lexicon keeps the `lexicon_size`
+    commonest words that were counted `lexicon_least` times or more."""
+
+    vocabulary: VocabularyOptions
+    width: int
+    cells: int
+    fit: FitOptions
+    lexicon_size: int
+    lexicon_least: float
+
+
+PRESETS = {
+    # A minute on two cores, for trying things out and for tests: learns little.
+    "tiny": Preset(
+        vocabulary=VocabularyOptions(size=1500, emoji_min_count=1.0, word_min_count=1.0),
+        width=48,
+        cells=96,
+        fit=FitOptions(
+            pieces=4e5, lanes=8, steps=16, negatives=256, rate=8e-3, eval_every=250, stretch=8
+        ),
+        lexicon_size=20_000,
+        lexicon_least=1.0,
+    ),
+    # The shipped model: 75 minutes on two cores with nothing beside it.
+    "base": Preset(
+        vocabulary=VocabularyOptions(),
+        width=256,
+        cells=768,
+        fit=FitOptions(
+            pieces=95e6, lanes=256, steps=32, negatives=2048, rate=2.5e-3, eval_every=800,
+            patience=50,
+        ),
+        lexicon_size=80_000,
+        lexicon_least=3.0,
+    ),
+}  # fmt: skip
+
+
+def preset(name: str, pieces: float | None = None, seed: int | None = None) -> Preset:
+    """A preset by name, with some of its options replaced."""
+    found = PRESETS[name]
+    if pieces is not None:
+        found = replace(found, fit=replace(found.fit, pieces=pieces))
+    if seed is not None:
+        found = replace(found, fit=replace(found.fit, seed=seed))
+    return found

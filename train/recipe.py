@@ -1,0 +1,67 @@
+"""Which text the shipped English model is trained on, and how much each file counts.
+
+Weights follow what people type on phones, not size: the Reddit posts are three quarters
+of all words, and American prose of 2013; text messages and chat are 2 %. Of the research
+folder only sources that do not forbid commercial use stand here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from train.corpus import Source
+
+FREE = {
+    "self_dialogue": (1.5, "BSD 3-Clause"),
+    "reddit_posts_1": (0.6, "PDDL 1.0"),
+    "reddit_posts_2": (0.6, "PDDL 1.0"),
+    "reddit_posts_3": (0.6, "PDDL 1.0"),
+    "reddit_posts_4": (0.6, "PDDL 1.0"),
+    "goemotions_reddit": (2.0, "Apache 2.0"),
+    "topical_chat": (1.0, "CDLA-Sharing 1.0"),
+    "task_dialogs_sgd": (0.5, "CC BY-SA 4.0"),
+    "task_dialogs_taskmaster": (1.0, "CC BY 4.0"),
+    "multidogo": (1.0, "CDLA-Permissive 1.0"),
+    "accentor_chitchat": (1.0, "CC BY-SA 4.0"),
+    "common_voice_en": (1.0, "CC0 1.0"),
+    "broad_twitter": (2.0, "CC BY 4.0"),
+    "ubuntu_irc": (0.3, "CC BY 4.0"),
+    "web_treebank_ewt": (1.5, "CC BY-SA 4.0"),
+    "masc_mixed": (1.0, "MASC: open, any use"),
+}
+UNCLEAR = {
+    "sms_nus": (4.0, "none stated; free for research"),
+    "emocontext_chat": (4.0, "SemEval-2019 task 3 data, research use"),
+    "slack_developers": (1.0, "none stated"),
+    "reddit_emoji": (2.0, "none stated; Reddit users' comments"),
+    "tweets_emoji20": (1.5, "Twitter terms hold"),
+    "tweets_emoji5": (1.5, "none stated; Twitter terms hold"),
+    "tweets_mixed": (2.0, "SemEval research data, Twitter terms hold"),
+    "webtext_overheard": (2.0, "none stated"),
+}
+
+
+def sources(corpora: Path, free: bool = False) -> list[Source]:
+    """The sources of the English model; with `free`, those alone that allow any use.
+
+    Raises ValueError where a file is missing.
+    """
+    chosen = [("train", FREE)] + ([] if free else [("train-nc", UNCLEAR)])
+    found = []
+    for folder, table in chosen:
+        for name, (weight, licence) in table.items():
+            path = corpora / folder / f"{name}.txt.gz"
+            if not path.is_file():
+                raise ValueError(f"{path}: no such file; give the corpora folder, or --text FILES")
+            found.append(Source(path, weight, licence))
+    return found
+
+DEV = (
+    "self_dialogue", "reddit_posts", "sms_nus", "emocontext_chat", "tweets_mixed",
+    "slack_developers", "goemotions_reddit", "topical_chat",
+)  # fmt: skip
+
+
+def dev_files(corpora: Path) -> list[Path]:
+    """The dev files by which the training is steered; none of them is trained on."""
+    return [corpora / "dev" / f"{name}.txt" for name in DEV]

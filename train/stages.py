@@ -1,0 +1,180 @@
+"""The stages from text to bundle; each reads what the one before left in the work folder.
+
+    sources.json  counts.json.gz  vocab.model       vocab
+    ids.npz  checkpoint.npz  log.json  loss.png     fit
+    model.tflite  export.json                       export
+    OUT.bundle  OUT.md                              bundle
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kbengine import text
+from kbengine.vocab import BOS, Vocabulary
+from train import bundle, corpus
+from train.corpus import Counts, Source
+from train.emoji_table import build_emoji_table
+from train.presets import Preset
+from train.vocab import train_vocabulary
+
+DEV_EVERY = 20  # without dev files, every 20th stretch of the text is held back
+EXPORT_STEPS = 600  # real steps over which the exported model is compared
+
+
+def write_json(path: Path, value: Any) -> None:
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _need(path: Path, verb: str) -> Path:
+    if not path.exists():
+        raise ValueError(f"{path} is missing; run `python -m train {verb}` with this --work first")
+    return path
+
+
+def read_sources(work: Path) -> list[Source]:
+    rows = json.loads(_need(work / "sources.json", "vocab").read_text(encoding="utf-8"))
+    return [Source(Path(r["path"]), r["weight"], r["licence"]) for r in rows]
+
+
+def make_vocabulary(work: Path, sources: Sequence[Source], preset: Preset) -> Vocabulary:
+    """Count the text and train the vocabulary."""
+    work.mkdir(parents=True, exist_ok=True)
+    rows = [{"path": str(s.path.resolve()), "weight": s.weight, "licence": s.licence} for s in sources]
+    write_json(work / "sources.json", rows)
+    counts = corpus.count(sources)
+    counts.save(work / "counts.json.gz")
+    model = train_vocabulary(counts.tokens, preset.vocabulary)
+    (work / "vocab.model").write_bytes(model)
+    return Vocabulary(model)
+
+
+def encoded_text(work: Path) -> list[NDArray[np.uint16]]:
+    """The pieces of all sources, from ids.npz where that fits text and vocabulary."""
+    sources = read_sources(work)
+    model = _need(work / "vocab.model", "vocab").read_bytes()
+    key = hashlib.sha256(model + repr([str(s.path) for s in sources]).encode()).hexdigest()
+    path = work / "ids.npz"
+    if path.exists():
+        with np.load(path) as saved:
+            if "key" in saved.files and str(saved["key"]) == key:
+                return [saved[str(i)] for i in range(len(sources))]
+    found = corpus.encode(sources, model)
+    np.savez(path, key=np.array(key), **{str(i): ids for i, ids in enumerate(found)})
+    return found
+
+
+def dev_text(
+    work: Path, encoded: list[NDArray[np.uint16]], files: Sequence[Path], stretch: int, lines: int
+) -> tuple[list[NDArray[np.uint16]], NDArray[np.uint16]]:
+    """Training pieces and dev pieces: of dev files (`lines` of each at most), or held back."""
+    if files:
+        model = (work / "vocab.model").read_bytes()
+        return encoded, np.concatenate(
+            [corpus.encode_lines(corpus.read_messages(f), Vocabulary(model), lines) for f in files]
+        )
+    train, dev = [], []
+    for ids in encoded:
+        parts = corpus.blocks(ids, stretch)
+        dev += parts[DEV_EVERY // 2 :: DEV_EVERY]
+        kept = [p for i, p in enumerate(parts) if i % DEV_EVERY != DEV_EVERY // 2]
+        train.append(np.concatenate(kept) if kept else ids[:0])
+    if not dev:
+        raise ValueError("the text is too short to hold some back; give dev text with --dev FILES")
+    return train, np.concatenate(dev)
+
+
+def fit(work: Path, preset: Preset, dev_files: Sequence[Path], dev_lines: int) -> dict[str, Any]:
+    """Train, or go on training, and return the last row of the log."""
+    from train.fit import Fit
+    from train.model import ModelOptions
+
+    sources = read_sources(work)
+    encoded, dev = dev_text(work, encoded_text(work), dev_files, preset.fit.stretch, dev_lines)
+    vocabulary = Vocabulary((work / "vocab.model").read_bytes())
+    shape = ModelOptions(len(vocabulary), preset.width, preset.cells)
+    write_json(work / "fit.json", {**asdict(preset.fit), "width": preset.width, "cells": preset.cells})
+    np.save(work / "dev.npy", dev)
+    run = Fit(work, shape, preset.fit, encoded, [s.weight for s in sources], dev)
+    run.run()
+    return run.log[-1] if run.log else {}
+
+
+def export(work: Path) -> dict[str, float]:
+    """Convert the best weights and compare them; model.tflite is written only if it is true."""
+    from train.export import export as export_model
+    from train.fit import load_best
+
+    model, _ = load_best(work)
+    dev = np.load(_need(work / "dev.npy", "fit"))
+    pieces = np.concatenate([[BOS], dev[:EXPORT_STEPS]]).astype(np.int64)
+    found = export_model(model, pieces, work / "model.tflite")
+    write_json(work / "export.json", asdict(found))
+    return asdict(found)
+
+
+def make_bundle(
+    work: Path, out: Path, preset: Preset, name: str, language: str, version: str,
+    cldr: Path | None, notice: str,
+) -> Path:  # fmt: skip
+    """Put all parts in one file."""
+    counts = Counts.load(_need(work / "counts.json.gz", "vocab"))
+    vocabulary_model = _need(work / "vocab.model", "vocab").read_bytes()
+    model = _need(work / "model.tflite", "export").read_bytes()
+    exported = json.loads((work / "export.json").read_text())
+    settings = json.loads(_need(work / "fit.json", "fit").read_text())
+    log = json.loads(_need(work / "log.json", "fit").read_text())
+    best = min(log, key=lambda row: row["dev_alone"] + row["dev_talk"])
+    lexicon = bundle.build_lexicon(
+        counts, Vocabulary(vocabulary_model), preset.lexicon_size, preset.lexicon_least
+    )
+    table = build_emoji_table(cldr)
+    manifest = {
+        "name": name,
+        "language": language,
+        "version": version,
+        "family": "lstm-tflite",
+        "notice": notice,
+        "words": len(lexicon),
+        "emoji": len(table),
+        "training": {
+            "sources": [
+                {
+                    "name": s.path.name,
+                    "weight": s.weight,
+                    "licence": s.licence,
+                    "words": counts.words.get(s.path.name, 0),
+                }
+                for s in read_sources(work)
+            ],
+            "settings": {
+                **settings,
+                "pieces seen": best["pieces"],
+                "hours": round(sum(row["seconds"] for row in log) / 3600, 2),
+                "words counted": round(
+                    sum(n for t, n in counts.tokens.items() if text.is_word(t))
+                ),
+            },
+        },
+        "figures": {
+            "dev loss, message alone": round(best["dev_alone"], 4),
+            "dev loss, in a conversation": round(best["dev_talk"], 4),
+            "perplexity, int8 / float": round(exported["perplexity"], 4),
+            "steps with the same best piece, int8 and float": round(exported["top1"], 4),
+            "emoji a word in the text": round(bundle.emoji_rate(counts), 4),
+        },
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    bundle.write(out, manifest, model, vocabulary_model, lexicon, table)
+    return out
