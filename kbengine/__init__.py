@@ -1,9 +1,9 @@
 """kbengine: predicts what a person will type next, at every key press.
 
-    engine = kbengine.load()              # the English model in the package
-    field = engine.session()              # one text field
-    field.set_context("They see you ")    # text left of the caret
-    field.suggest(3)                      # [Candidate(...), ...], best first
+engine = kbengine.load()              # the English model in the package
+field = engine.session()              # one text field
+field.set_context("They see you ")    # text left of the caret
+field.suggest(3)                      # [Candidate(...), ...], best first
 """
 
 from kbengine.engine import Engine, load

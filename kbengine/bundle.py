@@ -89,7 +89,9 @@ def _member(archive: zipfile.ZipFile, path: Path, name: str, most: int) -> bytes
         with archive.open(name) as member:
             data = member.read(most + 1)
     except (KeyError, RuntimeError) as error:
-        raise BundleError(f"{path} has no readable part {name!r}; fetch or build it again") from error
+        raise BundleError(
+            f"{path} has no readable part {name!r}; fetch or build it again"
+        ) from error
     if len(data) > most:
         raise BundleError(f"{path}: part {name!r} is larger than it says; fetch or build it again")
     return data
@@ -135,7 +137,9 @@ def _part(archive: zipfile.ZipFile, path: Path, name: str, facts: Mapping[str, A
 
 def write_bundle(path: Path, manifest: Mapping[str, Any], parts: Mapping[str, bytes]) -> None:
     """Write a bundle, whole or not at all; format and parts are filled in here."""
-    facts = {n: {"sha256": hashlib.sha256(d).hexdigest(), "bytes": len(d)} for n, d in parts.items()}
+    facts = {
+        n: {"sha256": hashlib.sha256(d).hexdigest(), "bytes": len(d)} for n, d in parts.items()
+    }
     full = {"format": FORMAT, **manifest, "parts": facts}
     partial = path.with_name(path.name + ".part")
     with zipfile.ZipFile(partial, "w") as archive:

@@ -23,21 +23,31 @@ def parser() -> argparse.ArgumentParser:
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         found = verbs.add_parser(name, help=text, description=text)
-        found.add_argument("--bundle", type=Path, help="a .bundle file (default: the English one in the package)")
+        found.add_argument(
+            "--bundle", type=Path, help="a .bundle file (default: the English one in the package)"
+        )
         return found
 
-    repl = verb("repl", "type and see suggestions at every key; lines from a pipe are answered one by one")
+    repl = verb(
+        "repl", "type and see suggestions at every key; lines from a pipe are answered one by one"
+    )
     repl.add_argument("--slots", default=SHOWN, help="which kinds are shown (default: %(default)s)")
     suggest = verb("suggest", "suggest for a text whose caret stands at its end")
     suggest.add_argument("text")
     suggest.add_argument("-n", type=int, help="how many (default: as many as there are slots)")
     suggest.add_argument("--earlier", action="append", default=[], metavar="MESSAGE",
-                         help="a message before this one; may be given again, the oldest first")  # fmt: skip
-    suggest.add_argument("--slots", default=SHOWN, help="which kinds are shown (default: %(default)s)")
-    suggest.add_argument("--json", action="store_true", help="a JSON list, with the parts of each score")
+                         help="a message before this one; the oldest first")  # fmt: skip
+    suggest.add_argument(
+        "--slots", default=SHOWN, help="which kinds are shown (default: %(default)s)"
+    )
+    suggest.add_argument(
+        "--json", action="store_true", help="a JSON list, with the parts of each score"
+    )
     serve = verb("serve", "answer JSON lines on stdin with JSON lines on stdout")
     serve.add_argument("--stdio", action="store_true", required=True, help="serve stdin and stdout")
-    serve.add_argument("--slots", default="words", help="which kinds are answered (default: %(default)s)")
+    serve.add_argument(
+        "--slots", default="words", help="which kinds are answered (default: %(default)s)"
+    )
     return top
 
 

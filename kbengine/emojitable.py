@@ -143,7 +143,7 @@ class EmojiTable:
         key = _key(fold(prefix))
         if not key or n < 1:
             return []
-        if _BETWEEN_RE.sub(" ", text.normalise(prefix)).endswith(" "):
+        if prefix[-1].isspace() or prefix[-1] == "-":
             key = f" {key.lstrip()} "  # the first word is complete, another one is to follow
         return [self._hit(posting) for posting in self._index.best(key, n)]
 
@@ -248,7 +248,9 @@ class _Index:
     def best(self, prefix: str, n: int) -> list[int]:
         """The `n` best postings of keys with that prefix, the best first, an entry once."""
         complete = self.of(prefix)[:n]
-        found = dict(zip(self.entry_of[complete.start : complete.stop].tolist(), complete))
+        found = dict(
+            zip(self.entry_of[complete.start : complete.stop].tolist(), complete, strict=True)
+        )
         first = self._starts[bisect_left(self.keys, prefix)]
         ranks = self._ranks[first : self._starts[bisect_left(self.keys, prefix + _LAST)]]
         seen, take = 0, 4 * n  # an entry comes several times under most prefixes

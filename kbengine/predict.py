@@ -66,8 +66,8 @@ class Predictor:
         self._tree = StateTree(model, vocabulary.boundary)
         self._vocabulary = vocabulary
         self.words = WordSource(self._tree, vocabulary, lexicon)
-        self.phrases = PhraseSource(self._tree, vocabulary, lexicon)
-        self.emoji = EmojiSource(self._tree, vocabulary, emoji)
+        self.phrases = PhraseSource(self._tree, vocabulary, lexicon, self.words)
+        self.emoji = EmojiSource(self._tree, vocabulary, emoji, self.words)
         self._line: tuple[tuple[str, ...], str] | None = None
         self._query: Query | None = None
 
@@ -80,7 +80,13 @@ class Predictor:
             node = self._tree.walk(pieces)
             self._tree.prune(node)
             sentence_start = text.starts_sentence(context.before)
-            last = Query(node, "", "", sentence_start, tuple(text.tokens(text.normalise(context.before[-64:]))[-3:]))
+            last = Query(
+                node,
+                "",
+                "",
+                sentence_start,
+                tuple(text.tokens(text.normalise(context.before[-64:]))[-3:]),
+            )
             self._line = line
         typed = text.normalise(context.typed)
         if typed != last.typed or last is not self._query:

@@ -62,7 +62,7 @@ class Server:
         except (ValueError, RecursionError):
             return {"error": "the line is not JSON; send one object a line"}
         if not isinstance(request, dict):
-            return {"error": "the line is not a JSON object; send {\"op\": ...}"}
+            return {"error": 'the line is not a JSON object; send {"op": ...}'}
         op = self._ops.get(request["op"]) if isinstance(request.get("op"), str) else None
         if op is None:
             return {"error": f"there is no such op; the ops are {', '.join(self._ops)}"}
@@ -82,7 +82,9 @@ class Server:
             raise RequestError("earlier must be a list of strings, the oldest first")
         taps = tuple(
             Tap(char, *place)
-            for char, place in zip(prefix, _touches(request.get("touches"), len(prefix)), strict=True)
+            for char, place in zip(
+                prefix, _touches(request.get("touches"), len(prefix)), strict=True
+            )
         )
         found = self._predictor.suggest(Context(tuple(earlier), context, taps), k, self._slots)
         return {
@@ -107,7 +109,9 @@ def _touches(touches: Any, size: int) -> list[tuple[float, float] | tuple[()]]:
     if touches is None:
         return [()] * size
     if not isinstance(touches, list) or len(touches) != size:
-        raise RequestError("touches must be a list with one [x, y] or null for each letter of prefix")
+        raise RequestError(
+            "touches must be a list with one [x, y] or null for each letter of prefix"
+        )
     found: list[tuple[float, float] | tuple[()]] = []
     for touch in touches:
         if touch is None:

@@ -103,7 +103,9 @@ class Session:
         """
         whole = self.text
         if not 0 <= caret <= len(whole):
-            raise ValueError(f"the caret cannot stand at {caret}; the text has {len(whole)} characters")
+            raise ValueError(
+                f"the caret cannot stand at {caret}; the text has {len(whole)} characters"
+            )
         self._taps = []
         self._change(whole[:caret], whole[caret:])
 

@@ -86,7 +86,9 @@ def _qualified() -> dict[str, str]:
 
     full = emoji.STATUS["fully_qualified"]
     return {
-        e.replace("\ufe0f", ""): e for e, facts in emoji.EMOJI_DATA.items() if facts["status"] <= full
+        e.replace("\ufe0f", ""): e
+        for e, facts in emoji.EMOJI_DATA.items()
+        if facts["status"] <= full
     }
 
 
@@ -102,7 +104,10 @@ def base_emoji(symbol: str) -> str:
 
 def is_emoji(token: str) -> bool:
     """Whether a token is one emoji, in whatever form."""
-    return bool(_MAYBE_EMOJI_RE.search(token)) and token.replace("\ufe0f", "") in _qualified_with_tones()
+    return (
+        bool(_MAYBE_EMOJI_RE.search(token))
+        and token.replace("\ufe0f", "") in _qualified_with_tones()
+    )
 
 
 @functools.cache
@@ -217,6 +222,6 @@ def count_casings(text: str) -> Iterable[tuple[str, bool]]:
     for match in _WORD_RE.finditer(text):
         between = text[end_of_last : match.start()]
         if end_of_last:
-            start = any(c in ".!?:\"" for c in between) or not between
+            start = any(c in '.!?:"' for c in between) or not between
         yield match.group(), start
         end_of_last = match.end()

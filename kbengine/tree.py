@@ -105,7 +105,8 @@ class StateTree:
             oldest.logp = None
             self._free.append(row)
         row = self._rows[node] = self._free.pop()
-        return self._block[row]
+        found: Floats = self._block[row]
+        return found
 
     def _ensure_state(self, node: Node | None) -> None:
         """Advance along the path to `node`, from the last state that is known."""
@@ -123,14 +124,21 @@ class StateTree:
         if self._size <= self._node_limit:
             return
         keep: set[Node] = set()
+        dropped: list[Node] = []
         node: Node | None = path
         while node is not None:
+            below = node.children
+            dropped += [child for child in below.values() if child not in keep]
+            node.children = {i: child for i, child in below.items() if child in keep}
             keep.add(node)
-            if node.parent is not None:
-                node.parent.children = {node.piece: node}
             node = node.parent
-        path.children = {}
-        for dropped in [node for node in self._rows if node not in keep]:
-            dropped.logp = None
-            self._free.append(self._rows.pop(dropped))
+        # Parents and children hold each other: let go of both sides here, or the memory
+        # waits for the garbage collector.
+        while dropped:
+            node = dropped.pop()
+            dropped += node.children.values()
+            node.children = {}
+        for node in [node for node in self._rows if node not in keep]:
+            node.logp = None
+            self._free.append(self._rows.pop(node))
         self._size = len(keep)

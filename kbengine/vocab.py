@@ -54,7 +54,9 @@ class Vocabulary:
                 "the vocabulary does not begin with <unk>, <s>, </s>; train it with `train vocab`"
             )
         self._ids = {piece: i for i, piece in enumerate(self.pieces)}
-        inside = np.array([p == "'" or p[0].isalnum() or text.is_word(f"a{p}") for p in self.pieces])
+        inside = np.array(
+            [p == "'" or p[0].isalnum() or text.is_word(f"a{p}") for p in self.pieces]
+        )
         self.boundary: NDArray[np.bool_] = ~inside
         self.first_letters = self._index([i for i, p in enumerate(self.pieces) if p[0] == MARK])
         self.inner_letters = self._index(np.flatnonzero(inside).tolist())

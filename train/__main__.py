@@ -37,12 +37,25 @@ def parser() -> argparse.ArgumentParser:
     }
     for verb, text in helps.items():
         p = verbs.add_parser(verb, help=text, description=text)
-        p.add_argument("--work", type=Path, default=Path("runs/default"), help="folder for what the stages leave")
+        p.add_argument(
+            "--work",
+            type=Path,
+            default=Path("runs/default"),
+            help="folder for what the stages leave",
+        )
         p.add_argument("--preset", choices=("tiny", "base"), default="base")
         if verb in ("run", "vocab"):
-            p.add_argument("--text", nargs="+", metavar="FILE[=WEIGHT]", help=".txt or .gz, a message a line")
-            p.add_argument("--corpora", type=Path, help="a corpora folder, mixed as the shipped model's recipe says")
-            p.add_argument("--free", action="store_true", help="with --corpora: only text that allows any use")
+            p.add_argument(
+                "--text", nargs="+", metavar="FILE[=WEIGHT]", help=".txt or .gz, a message a line"
+            )
+            p.add_argument(
+                "--corpora",
+                type=Path,
+                help="a corpora folder, mixed as the shipped model's recipe says",
+            )
+            p.add_argument(
+                "--free", action="store_true", help="with --corpora: only text that allows any use"
+            )
         if verb in ("run", "fit"):
             p.add_argument("--dev", nargs="+", type=Path, default=[], metavar="FILE",
                            help="dev text; without it some of the text is held back")  # fmt: skip
@@ -54,9 +67,15 @@ def parser() -> argparse.ArgumentParser:
             p.add_argument("--name", default="kbengine-own")
             p.add_argument("--language", default="en")
             p.add_argument("--model-version", default="1")
-            p.add_argument("--cldr", type=Path, help="Unicode CLDR annotations (file or folder) for emoji keywords")
+            p.add_argument(
+                "--cldr",
+                type=Path,
+                help="Unicode CLDR annotations (file or folder) for emoji keywords",
+            )
         if verb == "bundle":
-            p.add_argument("--notice", default=NOTICE_OWN, help="licence notice for manifest and model card")
+            p.add_argument(
+                "--notice", default=NOTICE_OWN, help="licence notice for manifest and model card"
+            )
     return top
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,11 @@ def written_forms(casings: Mapping[str, float]) -> dict[str, str]:
 
 def build_lexicon(counts: Counts, vocabulary: Vocabulary, size: int, least: float) -> Lexicon:
     """The commonest `size` words that were counted at least `least` times."""
-    words: Counter[str] = Counter({t: n for t, n in counts.tokens.items() if text.is_word(t)})
+    words = {t: n for t, n in counts.tokens.items() if text.is_word(t)}
     total = sum(words.values())
     written = written_forms(counts.casings)
-    chosen = [(word, n) for word, n in words.most_common(size) if n >= least]
+    commonest = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:size]
+    chosen = [(word, n) for word, n in commonest if n >= least]
     return Lexicon.build(
         (Entry(word, unigram_logp(n, total), written.get(word, word)) for word, n in chosen),
         vocabulary,
@@ -117,5 +118,3 @@ The model writes as its sources do: casual American English of the years before 
 where it is given text messages, those of Singapore and India. Names, places and opinions of
 the sources are in it. It may suggest words that hurt or embarrass; nothing is filtered yet.
 """
-
-

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +44,9 @@ class Source:
         try:
             value = float(weight)
         except ValueError:
-            raise ValueError(f"{spec}: the weight {weight!r} is not a number; write FILE=2.5") from None
+            raise ValueError(
+                f"{spec}: the weight {weight!r} is not a number; write FILE=2.5"
+            ) from None
         if not math.isfinite(value) or value <= 0:
             raise ValueError(f"{spec}: a weight must be above 0; leave the file out instead")
         path = Path(name)
@@ -71,8 +73,8 @@ class Counts:
     the unweighted number of words of each file.
     """
 
-    tokens: Counter[str]
-    casings: Counter[str]
+    tokens: dict[str, float]
+    casings: dict[str, float]
     words: dict[str, int]
 
     def save(self, path: Path) -> None:
@@ -83,7 +85,7 @@ class Counts:
     def load(cls, path: Path) -> Counts:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             tokens, casings, words = json.load(lines)
-        return cls(Counter(tokens), Counter(casings), words)
+        return cls(tokens, casings, words)
 
 
 def _count_file(source: Source) -> tuple[Counter[str], Counter[str]]:
@@ -97,14 +99,12 @@ def _count_file(source: Source) -> tuple[Counter[str], Counter[str]]:
 
 def count(sources: Sequence[Source], workers: int = 2) -> Counts:
     """Count tokens and casings of all sources, each times its weight."""
-    total = Counts(Counter(), Counter(), {})
+    total = Counts(defaultdict(float), defaultdict(float), {})
     with (
         get_context("spawn").Pool(min(workers, len(sources))) as pool,
         Progress("counting", len(sources), "file") as bar,
     ):
-        for source, (tokens, casings) in zip(
-            sources, pool.imap(_count_file, sources), strict=True
-        ):
+        for source, (tokens, casings) in zip(sources, pool.imap(_count_file, sources), strict=True):
             for into, counted in ((total.tokens, tokens), (total.casings, casings)):
                 for key, n in counted.items():
                     into[key] += n * source.weight

@@ -27,6 +27,7 @@ from kbengine.text import base_emoji
 
 _TABLE_NAME = "cldr_names_keywords_en.tsv"
 _ORDER_NAME = "emoji-test.txt"
+_INHERITED = "\u2191\u2191\u2191"  # CLDR's mark for "as in the parent language"
 _TONE_RE = re.compile("[\U0001f3fb-\U0001f3ff]")
 _FLAG_RE = re.compile("[\U0001f1e6-\U0001f1ff]{2}")
 # Aliases that are a code and no word: ``a``, ``cat2``, ``clock830``, ``u7533``.
@@ -190,6 +191,8 @@ def _xml_rows(path: Path) -> list[_Row]:
     rows = []
     for element in root.iterfind("annotations/annotation"):
         symbol, said = element.get("cp", ""), (element.text or "").strip()
+        if said == _INHERITED:
+            said = ""
         if element.get("type") == "tts":
             rows.append(_Row(symbol, said, []))
         else:

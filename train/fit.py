@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -73,7 +74,9 @@ class FitOptions:
 class Stream:
     """Batches of pieces by step number: the same step always gives the same batch."""
 
-    def __init__(self, encoded: Sequence[Ids], weights: Sequence[float], options: FitOptions) -> None:
+    def __init__(
+        self, encoded: Sequence[Ids], weights: Sequence[float], options: FitOptions
+    ) -> None:
         self._encoded, self._weights, self._options = encoded, weights, options
         self._starts = [0]  # the first step of each pass
         self._lanes: NDArray[np.int32] = np.zeros((0, 0), np.int32)
@@ -241,9 +244,7 @@ class Fit:
                 if self.step % o.eval_every == 0 or at_end:
                     stale = 0 if self._evaluate(losses, bar.rate) else stale + 1
                     losses = []
-                if at_end or (
-                    self.step % 20 == 0 and time.monotonic() - saved_s > o.save_every_s
-                ):
+                if at_end or (self.step % 20 == 0 and time.monotonic() - saved_s > o.save_every_s):
                     self.save()
                     saved_s = time.monotonic()
         self.save()
@@ -274,7 +275,7 @@ class Fit:
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
-        arrays = {f"now/{k}": v for k, v in self.model.weights_by_name().items()}
+        arrays: dict[str, Any] = {f"now/{k}": v for k, v in self.model.weights_by_name().items()}
         arrays |= {f"best/{k}": v for k, v in self._best_weights.items()}
         arrays |= {f"adam/{i}": np.array(v) for i, v in enumerate(self._optimizer.variables)}
         arrays |= {"c": self._state[0].numpy(), "r": self._state[1].numpy()}
@@ -295,9 +296,7 @@ class Fit:
                 )
             self.step, self.best, self.log = facts["step"], facts["best"], facts["log"]
             self.model.assign_by_name({w.name: saved[f"now/{w.name}"] for w in self.model.weights})
-            self._best_weights = {
-                w.name: saved[f"best/{w.name}"] for w in self.model.weights
-            }
+            self._best_weights = {w.name: saved[f"best/{w.name}"] for w in self.model.weights}
             for i, variable in enumerate(self._optimizer.variables):
                 variable.assign(saved[f"adam/{i}"])
             self._state = tf.constant(saved["c"]), tf.constant(saved["r"])

@@ -82,11 +82,11 @@ class RecurrentLM(keras.Layer):  # type: ignore[misc]
 
         `streams` cuts the lanes into groups that run side by side on as many cores.
         """
+        lanes = [
+            tf.split(x, streams, axis) for x, axis in zip((tokens, *state), (1, 0, 0), strict=True)
+        ]
         parts = []
-        for pieces, c, r in zip(
-            *(tf.split(t, streams, axis) for t, axis in ((tokens, 1), (state[0], 0), (state[1], 0))),
-            strict=True,
-        ):
+        for pieces, c, r in zip(*lanes, strict=True):
             keep = tf.cast(tf.not_equal(pieces, BOS), tf.float32)[:, :, None]
             parts.append(
                 recurrence(

@@ -56,6 +56,7 @@ def sources(corpora: Path, free: bool = False) -> list[Source]:
             found.append(Source(path, weight, licence))
     return found
 
+
 DEV = (
     "self_dialogue", "reddit_posts", "sms_nus", "emocontext_chat", "tweets_mixed",
     "slack_developers", "goemotions_reddit", "topical_chat",

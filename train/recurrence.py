@@ -98,7 +98,13 @@ def recurrence(
         )
         dx = tf.reshape(tf.matmul(dz, w_x, transpose_b=True), (steps, batch, width))
         full = [tf.cast(g, tf.float32) for g in (dx, *found)]
-        return (full[0], tf.zeros_like(keep), tf.zeros_like(dc), tf.cast(dr, tf.float32) * 0, *full[1:])
+        return (
+            full[0],
+            tf.zeros_like(keep),
+            tf.zeros_like(dc),
+            tf.zeros_like(full[0][0]),
+            *full[1:],
+        )
 
     return (tf.cast(tf.stack(outputs), tf.float32), c, tf.cast(r, tf.float32)), gradient
 

@@ -1,9 +1,9 @@
 """The stages from text to bundle; each reads what the one before left in the work folder.
 
-    sources.json  counts.json.gz  vocab.model       vocab
-    ids.npz  checkpoint.npz  log.json  loss.png     fit
-    model.tflite  export.json                       export
-    OUT.bundle  OUT.md                              bundle
+sources.json  counts.json.gz  vocab.model       vocab
+ids.npz  checkpoint.npz  log.json  loss.png     fit
+model.tflite  export.json                       export
+OUT.bundle  OUT.md                              bundle
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def read_sources(work: Path) -> list[Source]:
 def make_vocabulary(work: Path, sources: Sequence[Source], preset: Preset) -> Vocabulary:
     """Count the text and train the vocabulary."""
     work.mkdir(parents=True, exist_ok=True)
-    rows = [{"path": str(s.path.resolve()), "weight": s.weight, "licence": s.licence} for s in sources]
+    rows = [
+        {"path": str(s.path.resolve()), "weight": s.weight, "licence": s.licence} for s in sources
+    ]
     write_json(work / "sources.json", rows)
     counts = corpus.count(sources)
     counts.save(work / "counts.json.gz")
@@ -71,7 +73,8 @@ def encoded_text(work: Path) -> list[NDArray[np.uint16]]:
             if "key" in saved.files and str(saved["key"]) == key:
                 return [saved[str(i)] for i in range(len(sources))]
     found = corpus.encode(sources, model)
-    np.savez(path, key=np.array(key), **{str(i): ids for i, ids in enumerate(found)})
+    arrays: dict[str, Any] = {str(i): ids for i, ids in enumerate(found)}
+    np.savez(path, key=np.array(key), **arrays)
     return found
 
 
@@ -104,7 +107,9 @@ def fit(work: Path, preset: Preset, dev_files: Sequence[Path], dev_lines: int) -
     encoded, dev = dev_text(work, encoded_text(work), dev_files, preset.fit.stretch, dev_lines)
     vocabulary = Vocabulary((work / "vocab.model").read_bytes())
     shape = ModelOptions(len(vocabulary), preset.width, preset.cells)
-    write_json(work / "fit.json", {**asdict(preset.fit), "width": preset.width, "cells": preset.cells})
+    write_json(
+        work / "fit.json", {**asdict(preset.fit), "width": preset.width, "cells": preset.cells}
+    )
     np.save(work / "dev.npy", dev)
     run = Fit(work, shape, preset.fit, encoded, [s.weight for s in sources], dev)
     run.run()
@@ -162,9 +167,7 @@ def make_bundle(
                 **settings,
                 "pieces seen": best["pieces"],
                 "hours": round(sum(row["seconds"] for row in log) / 3600, 2),
-                "words counted": round(
-                    sum(n for t, n in counts.tokens.items() if text.is_word(t))
-                ),
+                "words counted": round(sum(n for t, n in counts.tokens.items() if text.is_word(t))),
             },
         },
         "figures": {

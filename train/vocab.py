@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import string
 import tempfile
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +30,15 @@ class VocabularyOptions:
     word_min_count: float = 2.0
 
 
-def symbols(counts: Counter[str], options: VocabularyOptions) -> list[str]:
+def _commonest(counts: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def symbols(counts: Mapping[str, float], options: VocabularyOptions) -> list[str]:
     """Signs and emoji that get a piece of their own, the commonest first."""
     total = sum(counts.values())
     chosen = []
-    for token, n in counts.most_common():
+    for token, n in _commonest(counts):
         if token[0].isalnum() or len(token) > 12 or "\u2581" in token:
             continue
         if text.is_emoji(token):
@@ -46,14 +50,14 @@ def symbols(counts: Counter[str], options: VocabularyOptions) -> list[str]:
     return chosen + single
 
 
-def train_vocabulary(counts: Counter[str], options: VocabularyOptions) -> bytes:
+def train_vocabulary(counts: Mapping[str, float], options: VocabularyOptions) -> bytes:
     """The serialised SentencePiece model.
 
     Raises ValueError where the text is too small for `options.size` pieces.
     """
     words = [
         (token, round(n))
-        for token, n in counts.most_common()
+        for token, n in _commonest(counts)
         if token[0].isalnum() and n >= options.word_min_count
     ]
     out = io.BytesIO()

@@ -29,7 +29,9 @@ class NgramModel:
 
     DISCOUNT = 0.75  # between 0 and 1; the usual choice where nothing is fitted
 
-    def __init__(self, order: int, vocab_size: int, counts: dict[Path, tuple[Ints, Floats]]) -> None:
+    def __init__(
+        self, order: int, vocab_size: int, counts: dict[Path, tuple[Ints, Floats]]
+    ) -> None:
         """counts: after each history (kinds of pieces int[T], their counts float32[T])."""
         self.order, self.vocab_size = order, vocab_size
         self._counts = counts
@@ -65,7 +67,10 @@ class NgramModel:
     def advance(self, pieces: Sequence[int], states: Sequence[Path]) -> list[Path]:
         """See `LanguageModel.advance`."""
         keep = self.order - 1
-        return [(*state, piece)[-keep:] if keep else () for piece, state in zip(pieces, states, strict=True)]
+        return [
+            (*state, piece)[-keep:] if keep else ()
+            for piece, state in zip(pieces, states, strict=True)
+        ]
 
     def step(self, pieces: Sequence[int], states: Sequence[Path]) -> tuple[Floats, list[Path]]:
         """See `LanguageModel.step`."""
@@ -82,7 +87,8 @@ class NgramModel:
             total = float(counts.sum())
             p *= self.DISCOUNT * len(kinds) / total
             p[kinds] += (counts - self.DISCOUNT) / total
-        return np.log(p).astype(np.float32)
+        logp: Floats = np.log(p).astype(np.float32)
+        return logp
 
     def to_bytes(self) -> bytes:
         """An .npz of flat arrays: histories, their lengths, and the pieces after each."""

@@ -38,7 +38,9 @@ class TFLiteModel:
             self._interpreter = Interpreter(model_content=content, num_threads=1)
             names = self._interpreter.get_signature_list()
             if set(names) != {"state", "logits"}:
-                raise ModelError(f"the model has the signatures {sorted(names)}, not logits and state; {_MEND}")
+                raise ModelError(
+                    f"the model has the signatures {sorted(names)}, not logits and state; {_MEND}"
+                )
             self._state = self._interpreter.get_signature_runner("state")
             self._logits = self._interpreter.get_signature_runner("logits")
         except (ValueError, RuntimeError) as error:

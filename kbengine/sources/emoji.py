@@ -1,4 +1,4 @@
-"""Emoji: those the language model expects, and those whose name is being typed."""
+"""Emoji: those the language model expects, and those whose name is typed or was just typed."""
 
 from __future__ import annotations
 
@@ -8,87 +8,107 @@ import numpy as np
 
 from kbengine import text
 from kbengine.emojitable import EmojiTable
+from kbengine.protocols import Floats, Ints
 from kbengine.sources.query import Query
+from kbengine.sources.words import WordSource
 from kbengine.tree import Node, StateTree
 from kbengine.types import Candidate
 from kbengine.vocab import Vocabulary
 
-# P(the emoji is wanted | a word that names it is wanted) where the model has no say: the
-# emoji of the training text are 1.0 % of its words (`python -m train vocab` prints it).
-BY_NAME_LOGP = math.log(0.01)
+# P(the emoji is wanted | a word that names it is): the shipped model's text has 16 emoji
+# to a thousand words ("emoji a word in the text", in the model card that `train bundle`
+# writes), and none of it says which word stood for which.
+BY_NAME_LOGP = math.log(0.016)
 LEAST_LETTERS = 2  # a single letter names nothing
-KEYWORDS = 8  # how many names are weighed at a key
+NAMES = 8  # how many names are weighed at a key
 
 
 class EmojiSource:
-    """Before a word is begun: log P(emoji | context), from the model's own pieces, and for
-    an emoji that the last words name. While it is typed: log P(its name | context, typed)
-    + log P(the emoji | its name)."""
+    """Three kinds of emoji, on the scale of the words:
 
-    def __init__(self, tree: StateTree, vocabulary: Vocabulary, table: EmojiTable) -> None:
-        self._tree, self._vocabulary, self._table = tree, vocabulary, table
-        self._emoji = [p for p in vocabulary.pieces if text.is_emoji(p)]
-        ids = [vocabulary.id_of(e) for e in self._emoji]
-        self._ids = np.array([i for i in ids if i is not None], np.intp)
+    * before a word is begun, those the language model expects: log P(emoji | context);
+    * there, those that the last words name: log P(by name) + log P(emoji | name);
+    * while a word is typed, those that it may name: log P(name | context, typed) + the
+      same two.
+    """
+
+    def __init__(
+        self, tree: StateTree, vocabulary: Vocabulary, table: EmojiTable, words: WordSource
+    ) -> None:
+        self._tree, self._vocabulary, self._table, self._words = tree, vocabulary, table, words
+        known = [(p, i) for i, p in enumerate(vocabulary.pieces) if text.is_emoji(p)]
+        self._emoji = [p for p, _ in known]
+        self._ids: Ints = np.array([i for _, i in known], np.intp)
+        self._place = {p: n for n, p in enumerate(self._emoji)}
 
     def propose(self, query: Query, n: int) -> list[Candidate]:
-        return self._by_name(query, n) if query.typed else self._by_context(query, n)
+        """The best n emoji, best first."""
+        if not query.typed:
+            found = self._expected(query, n)
+        elif len(query.lower) >= LEAST_LETTERS:
+            found = self._being_named(query)
+        else:
+            found = []
+        return sorted(found, key=lambda c: (-c.logp, c.text))[:n]
 
-    def _by_context(self, query: Query, n: int) -> list[Candidate]:
+    def _expected(self, query: Query, n: int) -> list[Candidate]:
         self._tree.predict([query.node])
         assert query.node.logp is not None
-        logp = query.node.logp[self._ids]
-        n = min(n, len(logp))
-        best = np.argpartition(-logp, n - 1)[:n] if n else []
-        found = {
-            self._emoji[i]: Candidate(
-                self._emoji[i], "emoji", "language model", float(logp[i]),
-                parts={"language model": float(logp[i])},
-            )
+        logp: Floats = query.node.logp[self._ids]
+        best = np.argsort(-logp, kind="stable")[:n].tolist()
+        found = [
+            _candidate(self._emoji[i], "language model", {"language model": float(logp[i])})
             for i in best
-        }  # fmt: skip
-        last = [t for t in query.last_tokens if text.is_word(t)]
-        named = [" ".join(last[i:]) for i in range(len(last))]
-        place = {e: i for i, e in enumerate(self._emoji)}
-        for phrase in named:
-            for hit in self._table.exact(phrase, n):
-                parts = {"by name": BY_NAME_LOGP, "emoji of the name": math.log(hit.share)}
-                known = place.get(hit.emoji)
-                own = float(logp[known]) if known is not None else -math.inf
-                if hit.emoji not in found and own < sum(parts.values()):
-                    found[hit.emoji] = Candidate(
-                        hit.emoji, "emoji", "name", sum(parts.values()), parts=parts
-                    )
-        return list(found.values())
+        ]
+        shown = {self._emoji[i] for i in best}
+        for hit in self._just_named(query, n):
+            place = self._place.get(hit.text)
+            # An emoji that the model knows may be named as well: the likelier counts.
+            likelier = place is None or float(logp[place]) < hit.logp
+            if likelier and hit.text in shown:
+                found = [c for c in found if c.text != hit.text]
+            if likelier:
+                found.append(hit)
+        return found
 
-    def _by_name(self, query: Query, n: int) -> list[Candidate]:
-        if len(query.lower) < LEAST_LETTERS:
-            return []
-        hits = self._table.find(query.lower, KEYWORDS)
-        words = {hit.keyword: 0.0 for hit in hits}
-        for word in words:
-            words[word] = self._word_logp(query.node, word.split()[0])
-        total = query.found.total_logp if query.found is not None else 0.0
+    def _just_named(self, query: Query, n: int) -> list[Candidate]:
+        """Emoji of the last word, and of the last two and three as a phrase."""
+        words = [token for token in query.last_tokens if text.is_word(token)]
+        best: dict[str, Candidate] = {}
+        for start in range(len(words)):
+            for hit in self._table.exact(" ".join(words[start:]), n):
+                parts = {"by name": BY_NAME_LOGP, "emoji of the name": math.log(hit.share)}
+                candidate = _candidate(hit.emoji, "name", parts)
+                if hit.emoji not in best or candidate.logp > best[hit.emoji].logp:
+                    best[hit.emoji] = candidate
+        return list(best.values())
+
+    def _being_named(self, query: Query) -> list[Candidate]:
+        hits = self._table.find(query.lower, NAMES)
+        total = self._words.search(query, 1).total_logp
+        names = {hit.keyword: self._word_logp(query.node, hit.keyword) for hit in hits}
         found = []
         for hit in hits:
+            # No name is likelier than all words that begin so.
             parts = {
-                "language model": words[hit.keyword],
+                "language model": min(names[hit.keyword], total),
                 "typed so far": -total,
                 "by name": BY_NAME_LOGP,
                 "emoji of the name": math.log(hit.share),
             }
-            parts["typed so far"] = -max(total, words[hit.keyword])
-            found.append(
-                Candidate(hit.emoji, "emoji", "name", sum(parts.values()), len(query.typed), parts)
-            )
-        return sorted(found, key=lambda c: -c.logp)[:n]
+            found.append(_candidate(hit.emoji, "name", parts, len(query.typed)))
+        return found
 
-    def _word_logp(self, node: Node, word: str) -> float:
-        """log P(a word that begins with these pieces | context)."""
+    def _word_logp(self, node: Node, name: str) -> float:
+        """log P(a word that begins as the first word of a name does | context)."""
         logp = 0.0
-        for piece in self._vocabulary.encode_token(word) if word else ():
+        for piece in self._vocabulary.encode_token(name.split(" ")[0]):
             self._tree.predict([node])
             assert node.logp is not None
             logp += float(node.logp[piece])
             node = node.child(piece)
         return logp
+
+
+def _candidate(emoji: str, source: str, parts: dict[str, float], replaces: int = 0) -> Candidate:
+    return Candidate(emoji, "emoji", source, sum(parts.values()), replaces, parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from kbengine.beam import BeamOptions, search
@@ -36,10 +37,11 @@ class PhraseSource:
         tree: StateTree,
         vocabulary: Vocabulary,
         lexicon: Lexicon,
+        words: WordSource,
         options: PhraseOptions | None = None,
     ) -> None:
         self._tree, self._vocabulary = tree, vocabulary
-        self._words = WordSource(tree, vocabulary, lexicon)
+        self._words = words
         self._next = Known(lexicon, "")
         self._options = options or PhraseOptions()
 
@@ -58,13 +60,13 @@ class PhraseSource:
                     self._tree, node, self._next, self._vocabulary.spell, 1, self.SEARCH
                 ).words
                 # P(next word | this one has ended): the end is the next word's own mark.
-                if not best or best[0][1].lm_logp < _log(o.next_p) + end_logp:
+                if not best or best[0][1].lm_logp < math.log(o.next_p) + end_logp:
                     break
                 word, hypothesis = best[0]
                 words.append(self._words.plain(word))
                 node, end_logp = hypothesis.node, hypothesis.node.end_logp
                 logp += hypothesis.lm_logp - end_logp
-            if len(words) > 1 and logp + end_logp - total >= _log(o.least_p):
+            if len(words) > 1 and logp + end_logp - total >= math.log(o.least_p):
                 parts = {"language model": logp + end_logp, "typed so far": -total}
                 candidates.append(
                     Candidate(
@@ -73,9 +75,3 @@ class PhraseSource:
                     )
                 )  # fmt: skip
         return candidates
-
-
-def _log(p: float) -> float:
-    import math
-
-    return math.log(p)

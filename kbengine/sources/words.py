@@ -49,9 +49,12 @@ class WordSource:
 
     def written(self, query: Query, word: str) -> str:
         """A word in lower case as it should stand in the field."""
+        return text.follow_case(self.plain(word), query.typed, query.sentence_start)
+
+    def plain(self, word: str) -> str:
+        """A word in lower case as it stands inside a sentence."""
         node = self._lexicon.find(word)
-        known = self._lexicon.written(node) if node is not None else word
-        return text.follow_case(known, query.typed, query.sentence_start)
+        return self._lexicon.written(node) if node is not None else word
 
     def candidate(self, query: Query, word: str, hypothesis: Hypothesis, total: float) -> Candidate:
         parts = {"language model": hypothesis.lm_logp, "typed so far": -total}
