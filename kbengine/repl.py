@@ -11,24 +11,21 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prompt_toolkit import layout
-from prompt_toolkit.application import Application
-from prompt_toolkit.application.run_in_terminal import run_in_terminal
+from prompt_toolkit.application import Application, run_in_terminal
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
-from prompt_toolkit.layout.processors import BeforeInput
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth, is_dumb_terminal
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from kbengine.engine import Engine
 from kbengine.mix import Slots
@@ -39,10 +36,8 @@ from kbengine.vocab import EOS
 DIGITS = tuple("123456789")
 PROMPT = "› "
 COLOURS = {"word": "cyan", "phrase": "green", "emoji": "magenta", "literal": "yellow"}
-STYLE = Style.from_dict(
-    {kind: f"ansi{colour}" for kind, colour in COLOURS.items()}
-    | {"key": "bold", "dim": "ansibrightblack"}
-)
+STYLE = {kind: f"ansi{colour}" for kind, colour in COLOURS.items()}
+STYLE |= {"key": "bold", "dim": "ansibrightblack"}
 COMMANDS = {
     ":help": "this list",
     ":explain": "how the last candidates were scored; :explain TEXT for those of a text",
@@ -60,7 +55,10 @@ Alt-1     choose that candidate, wherever the caret stands
 Alt-E     explain the candidates of the line as it stands
 Enter     send the message: it becomes part of the conversation
 Ctrl-C    empty the line"""
-_COMMAND_RE = re.compile(r":(?:q|[a-z]{2,})(?=\s|\Z)")
+CONSOLE = Console(highlight=False, markup=False, emoji=False)
+# A colon and two small letters or more, or `:q`; so `:)`, `:p` and `:pizza:` are messages.
+COMMAND_RE = re.compile(r":(?:q|[a-z]{2,})(?=\s|\Z)")
+_CONTROL_RE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,8 @@ class Shown:
     """The candidates of a place in a text, and how many milliseconds they took."""
 
     context: Context
-    candidates: tuple[Candidate, ...] = ()
-    took_ms: float = 0.0
+    candidates: tuple[Candidate, ...]
+    took_ms: float
 
 
 class Conversation:
@@ -81,28 +79,24 @@ class Conversation:
         self.earlier: tuple[str, ...] = ()
         self._vocabulary = engine.vocabulary
         self._field = engine.session()
-        self._shown = self._last = Shown(Context())
-        self._key: tuple[str, tuple[str, ...], str] | None = None
+        self._key: tuple[Context, str] | None = None
+        self._shown = self._last = Shown(Context(), (), 0.0)
 
-    @property
-    def left(self) -> str:
-        """The text left of the caret."""
-        return self._field.text[: self._field.caret]
-
-    def sync(self, left: str, right: str = "") -> None:
-        """The field holds this text left and right of the caret now."""
-        if (left + right, len(left)) != (self._field.text, self._field.caret):
-            self._field.set_context(left, self.earlier, right)
+    def sync(self, text: str, caret: int | None = None) -> None:
+        """The field holds this text now; the caret stands in it, or at its end."""
+        caret = len(text) if caret is None else caret
+        if (text, caret) != (self._field.text, self._field.caret):
+            self._field.set_context(text[:caret], self.earlier, text[caret:])
 
     def shown(self) -> Shown:
         """What is suggested at the caret; the engine is asked once for a text."""
-        key = (self.left, self.earlier, self.slots)
-        if key != self._key:
+        context = self._field.context
+        if (context, self.slots) != self._key:
             start = time.perf_counter()
-            found = tuple(self._field.suggest(slots=self.slots))
+            found = self._field.suggest(slots=self.slots)
             took_ms = 1000 * (time.perf_counter() - start)
-            self._shown, self._key = Shown(self._field.context, found, took_ms), key
-        if self.left.strip():
+            self._shown, self._key = Shown(context, tuple(found), took_ms), (context, self.slots)
+        if context.taps or context.before.strip():
             self._last = self._shown
         return self._shown
 
@@ -113,29 +107,25 @@ class Conversation:
         return self._field.accept(self.shown().candidates[int(digit) - 1])
 
     def press(self, char: str) -> Edit:
-        """A printable key: a digit chooses where it may (see KEYS), all else is typed."""
-        free = not self.left or self.left[-1].isspace() or self._field.typed
+        """A character: a digit chooses where it may (see KEYS), all else is typed."""
+        free = self._field.typed or not self._field.context.before[-1:].strip()
         edit = self.choose(char) if char in DIGITS and free else None
         return edit or self._field.type(char)
 
-    def send(self, message: str) -> None:
-        """The message is part of the conversation from now on, and the field is empty."""
-        self._begin((*self.earlier, message))
-
-    def _begin(self, earlier: tuple[str, ...]) -> None:
+    def begin(self, earlier: tuple[str, ...]) -> None:
+        """The conversation holds these messages now, and the field is empty."""
         self.earlier = earlier
         self._field.set_context("", earlier)
         self._last = self.shown()
 
     def command(self, line: str) -> str | Table | None:
         """What a command line answers; None where it asks to leave."""
-        name, _, argument = line.strip().partition(" ")
-        self._field.set_context("", self.earlier)
+        name, argument = [*line.split(maxsplit=1), ""][:2]
         if name in (":quit", ":q"):
             return None
         if name == ":explain":
-            self.sync(argument.lstrip())
-            table = explain(self.shown() if self.left else self._last)
+            self._field.set_context(argument, self.earlier)
+            table = explain(self.shown() if argument else self._last)
             self.sync("")
             return table
         if name == ":slots":
@@ -145,35 +135,24 @@ class Conversation:
                 return f"{error}."
             return f"Shown are {self.slots}."
         if name == ":clear":
-            self._begin(())
+            self.begin(())
             return "The conversation is forgotten."
         if name == ":context":
-            return self._seen()
+            context = self._last.context
+            pieces = context_pieces(self._vocabulary, context.earlier, context.before)
+            unread = len(context.earlier) - pieces.count(EOS)
+            lines = [f"earlier    {message}" for message in context.earlier[unread:]]
+            lines += [f"committed  {window(context.before)!r}", f"open word  {context.typed!r}"]
+            return "\n".join(lines)
         if name == ":help":
             return "\n".join(f"{key:<9} {text}" for key, text in COMMANDS.items()) + "\n" + KEYS
         return f"There is no command {name}; :help lists those there are."
-
-    def _seen(self) -> str:
-        """The context of the last candidates, as far as the engine reads it."""
-        context = self._last.context
-        read = context_pieces(self._vocabulary, context.earlier, context.before).count(EOS)
-        unread = len(context.earlier) - read
-        lines = [f"not read   {unread} older messages"] if unread else []
-        lines += [f"earlier    {message}" for message in context.earlier[unread:]]
-        lines += [f"committed  {window(context.before)!r}", f"open word  {context.typed!r}"]
-        return "\n".join(lines)
-
-
-def is_command(line: str) -> bool:
-    """Whether a line is a command: a colon and two or more small letters, or ``:q``, so
-    that ``:)``, ``:p`` and ``:pizza:`` are messages."""
-    return _COMMAND_RE.match(line) is not None
 
 
 def hints(line: str) -> list[str]:
     """The commands that a line is, or may become; none for a message."""
     name = line.split(" ", 1)[0]
-    return [c for c in COMMANDS if name and c.startswith(name)] or [name] * is_command(line)
+    return [c for c in COMMANDS if name and c.startswith(name)] or COMMAND_RE.findall(line)[:1]
 
 
 def percent(candidate: Candidate) -> str:
@@ -191,15 +170,15 @@ def explain(shown: Shown) -> Table:
     """The parts of each candidate's score in nats; they add up to its logp."""
     names = list(dict.fromkeys(name for c in shown.candidates for name in c.parts))
     where = (shown.context.before + shown.context.typed)[-40:]
-    table = Table(
-        "candidate", "kind", box=box.SIMPLE_HEAD, title=Text(f"After {where!r}, in nats")
-    )
+    table = Table(title=f"After {where!r}, in nats", box=box.SIMPLE_HEAD)
+    table.add_column("candidate", min_width=9, overflow="fold")
+    table.add_column("kind")
     for name in [*names, "= logp", "%"]:
         table.add_column(name, justify="right")
     for c in shown.candidates:
-        parts = [f"{c.parts[name]:.3f}" if name in c.parts else "" for name in names]
-        who = (Text(c.text, COLOURS[c.kind]), Text(c.kind, COLOURS[c.kind]))
-        table.add_row(*who, *parts, f"{c.logp:.3f}", percent(c))
+        parts = [f"{c.parts[name] + 0.0:.3f}" if name in c.parts else "" for name in names]
+        row = (c.text, c.kind, *parts, f"{c.logp:.3f}", percent(c))
+        table.add_row(*row, style=COLOURS[c.kind])
     return table
 
 
@@ -227,46 +206,26 @@ def rows(shown: Shown, columns: int = 80) -> StyleAndTextTuples:
     return fragments[:-1]
 
 
-def show(reply: str | Table | Text) -> None:
-    """Print to stdout, a table at the terminal's width and anything else as it is."""
-    wrap = isinstance(reply, Table)
-    Console(file=sys.stdout).print(reply, markup=False, highlight=False, soft_wrap=not wrap)
-
-
 def screen(conversation: Conversation) -> Application[str | None]:
     """The line and its suggestions on a terminal; gives the line that was entered, or
     None to leave. Can be run again for the next line."""
-    buffer = Buffer(multiline=False)
-    keys = KeyBindings()
+    buffer, keys = Buffer(multiline=False), KeyBindings()
 
-    def put(edit: Edit | None) -> None:
-        if edit is not None:
-            buffer.delete_before_cursor(edit.delete)
-            buffer.insert_text(edit.insert)
+    def put(edit: Edit) -> None:
+        buffer.delete_before_cursor(edit.delete)
+        buffer.insert_text(edit.insert)
 
-    def choice(digit: str) -> Callable[[KeyPressEvent], None]:
-        return lambda event: put(conversation.choose(digit))
-
-    for digit in DIGITS:
-        keys.add("escape", digit)(choice(digit))
-    keys.add("tab")(choice("1"))
-
-    @keys.add(Keys.Any)
-    def press(event: KeyPressEvent) -> None:
-        if event.data.isprintable():
-            put(conversation.press(event.data))
-
-    @keys.add(Keys.BracketedPaste)
-    def paste(event: KeyPressEvent) -> None:
-        buffer.insert_text(" ".join(event.data.splitlines()))
-
-    @keys.add("escape", "e")
-    def scores(event: KeyPressEvent) -> None:
-        run_in_terminal(lambda: show(explain(conversation.shown())))
+    for key, digit in [("tab", "1"), *[(f"escape {digit}", digit) for digit in DIGITS]]:
+        keys.add(*key.split())(lambda event, digit=digit: put(conversation.choose(digit) or Edit()))
+    paste = keys.add(Keys.BracketedPaste)
+    paste(lambda event: buffer.insert_text(_CONTROL_RE.sub(" ", event.data)))
+    keys.add(Keys.Any)(lambda event: put(conversation.press(event.data)))
+    scores = keys.add("escape", "e")
+    scores(lambda event: run_in_terminal(lambda: CONSOLE.print(explain(conversation.shown()))))
 
     @keys.add("enter")
     def enter(event: KeyPressEvent) -> None:
-        event.app.exit(result=buffer.text)
+        event.app.exit(result=_CONTROL_RE.sub(" ", buffer.text))
         buffer.reset(append_to_history=True)
 
     @keys.add("c-c")
@@ -282,65 +241,60 @@ def screen(conversation: Conversation) -> Application[str | None]:
         columns = app.output.get_size().columns
         return [("class:dim", "\n".join(found))] if found else rows(conversation.shown(), columns)
 
-    def sync(sender: object) -> None:
-        document = buffer.document
-        conversation.sync(document.text_before_cursor, document.text_after_cursor)
-
-    prompt = BeforeInput(PROMPT, style="class:key")
-    line = layout.BufferControl(buffer, input_processors=[prompt])
-    top = layout.Window(line, wrap_lines=True, dont_extend_height=True)
-    bottom = layout.Window(layout.FormattedTextControl(under), dont_extend_height=True)
+    line = layout.Window(layout.BufferControl(buffer), wrap_lines=True, dont_extend_height=True)
+    line.get_line_prefix = lambda _, wrap: [("class:key", "  " if wrap else PROMPT)]
+    below = layout.Window(layout.FormattedTextControl(under), dont_extend_height=True)
     app: Application[str | None] = Application(
-        layout.Layout(layout.HSplit([top, bottom])),
-        key_bindings=keys, style=STYLE, erase_when_done=True,
+        layout.Layout(layout.HSplit([line, below])),
+        key_bindings=keys, style=Style.from_dict(STYLE), erase_when_done=True,
     )  # fmt: skip
-    app.key_processor.after_key_press += sync
+    after_key = app.key_processor.after_key_press
+    after_key += lambda _: conversation.sync(buffer.text, buffer.cursor_position)
     return app
 
 
-def interactive(conversation: Conversation, name: str) -> int:
+def answer(conversation: Conversation, line: str) -> bool:
+    """Print the answer to a command; whether to go on after it."""
+    reply = conversation.command(line)
+    if reply is not None:
+        CONSOLE.print(reply, soft_wrap=isinstance(reply, str))
+    return reply is not None
+
+
+def interactive(conversation: Conversation, name: str) -> None:
     """Messages and commands from a terminal, until the user leaves."""
-    show(Text(f"{name}: Tab or a digit chooses, Enter sends, :help tells more", "dim"))
-    app = screen(conversation)
-    while (line := app.run()) is not None:
-        if not line.strip():
-            continue
-        show(Text(PROMPT + line, "bold"))
-        if not is_command(line):
-            conversation.send(line.strip())
-        elif (reply := conversation.command(line)) is not None:
-            show(reply)
-        else:
+    CONSOLE.print(f"{name}: Tab or a digit chooses, Enter sends, :help tells more", style="dim")
+    for line in filter(str.strip, iter(screen(conversation).run, None)):
+        CONSOLE.print(PROMPT + line, style="bold", soft_wrap=True)
+        if not COMMAND_RE.match(line):
+            conversation.begin((*conversation.earlier, line.strip()))
+        elif not answer(conversation, line):
             break
-    return 0
 
 
-def piped(conversation: Conversation, lines: Iterable[bytes]) -> int:
+def piped(conversation: Conversation, lines: Iterable[bytes]) -> None:
     """A line of candidates on stdout for each line of input, each a text of its own;
     commands are answered too. Bytes that are not UTF-8 are read as U+FFFD."""
     for raw in lines:
         line = raw.decode("utf-8", "replace").rstrip("\r\n")
-        if not is_command(line):
+        if not COMMAND_RE.match(line):
             conversation.sync(line)
             print(plain(conversation.shown()), flush=True)
-        elif (reply := conversation.command(line)) is not None:
-            show(reply)
-        else:
+        elif not answer(conversation, line):
             break
-    return 0
 
 
 def run(engine: Engine, slots: str = "words:3,phrase:1,emoji:1") -> int:
     """The REPL on stdin and stdout, in UTF-8; returns the exit status. Interactive on a
     terminal, else line by line. Raises ValueError for slots that cannot be read."""
     conversation = Conversation(engine, slots)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     try:
         if sys.stdin.isatty() and sys.stdout.isatty() and not is_dumb_terminal():
-            return interactive(conversation, engine.bundle.name)
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8", errors="replace")
-        return piped(conversation, sys.stdin.buffer)
-    except EOFError:
-        return 0  # the terminal has gone
-    except KeyboardInterrupt:
-        return 130
+            interactive(conversation, engine.bundle.name)
+        else:
+            piped(conversation, sys.stdin.buffer)
+    except (EOFError, KeyboardInterrupt):
+        return 130  # the terminal has gone, or Ctrl-C between two lines
+    return 0

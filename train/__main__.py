@@ -115,12 +115,11 @@ def _run(args: argparse.Namespace) -> None:
             vocabulary = stages.make_vocabulary(args.work, sources, chosen)
             print(f"vocabulary: {len(vocabulary):,} pieces in {args.work / 'vocab.model'}")
     if args.verb in ("run", "fit"):
-        last = stages.fit(args.work, chosen, dev, args.dev_lines)
-        if last:
-            print(
-                f"fit: dev loss {last['dev_alone']:.3f} alone, {last['dev_talk']:.3f} in a "
-                f"conversation (nats a piece); plot in {args.work / 'loss.png'}"
-            )
+        best = stages.fit(args.work, chosen, dev, args.dev_lines)
+        print(
+            f"fit: best dev loss {best['dev_alone']:.3f} alone, {best['dev_talk']:.3f} in a "
+            f"conversation (nats a piece); plot in {args.work / 'loss.png'}"
+        )
     if args.verb in ("run", "export"):
         found = stages.export(args.work)
         print(

@@ -13,6 +13,7 @@ vector of that size would be quantized itself.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ def compare(model: RecurrentLM, content: bytes, pieces: NDArray[np.integer]) -> 
     loss = float(np.mean(wanted[each, right] - got[each, right]))
     return Comparison(
         steps=len(right),
-        perplexity=float(np.exp(loss)),
+        perplexity=math.exp(min(loss, 50.0)),
         top1=float(np.mean(got.argmax(1) == wanted.argmax(1))),
         deviation=float(np.mean(np.sum(np.exp(wanted) * np.abs(wanted - got), axis=1))),
         model_bytes=len(content),

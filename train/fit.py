@@ -118,7 +118,10 @@ def dev_loss(model: RecurrentLM, ids: Ids, alone: bool, lanes: int = 64, steps: 
     stream = np.concatenate([[EOS], ids]).astype(np.int32)
     ends = np.flatnonzero(stream[:-1] == EOS)
     # Lanes begin at message starts; what is short of the longest is padding, not counted.
-    starts = ends[np.unique(np.searchsorted(ends, np.arange(lanes) * (len(ids) / lanes)))]
+    # Enough messages in each lane to have a conversation.
+    lanes = max(1, min(lanes, len(ends) // 8))
+    wanted = np.searchsorted(ends, np.arange(lanes) * (len(ids) / lanes))
+    starts = ends[np.unique(np.minimum(wanted, len(ends) - 1))]
     parts = [stream[a : b + 1] for a, b in zip(starts, [*starts[1:], len(stream) - 1], strict=True)]
     longest = max(len(part) for part in parts) - 1
     padded = np.full((len(parts), -(-longest // steps) * steps + 1), EOS, np.int32)
@@ -143,7 +146,7 @@ def dev_loss(model: RecurrentLM, ids: Ids, alone: bool, lanes: int = 64, steps: 
 def _dev_step(
     model: RecurrentLM, inputs: tf.Tensor, targets: tf.Tensor, weight: tf.Tensor, state: State
 ) -> tuple[tf.Tensor, State]:
-    outputs, state = model.unroll(inputs, state, streams=2)
+    outputs, state = model.unroll(inputs, state, streams=1 + (inputs.shape[1] % 2 == 0))
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, model.logits(outputs))
     return tf.reduce_sum(losses * weight), state
 
@@ -175,6 +178,7 @@ class Fit:
         self._chance = np.cumsum(drawn / drawn.sum())
         self._logq = np.log(options.negatives * drawn / drawn.sum()).astype(np.float32)
         self.step = 0
+        self.stop = False  # set it, from a signal say, to save and end after this step
         self.best = math.inf
         self.log: list[dict[str, float]] = []
         self._best_weights = self.model.weights_by_name()
@@ -224,15 +228,14 @@ class Fit:
         self._optimizer.apply(gradients, self.model.trainable_variables)
 
     def run(self) -> None:
-        """Train to the end (or from where the checkpoint stands), then keep the best."""
+        """Train to the end, from where the checkpoint stands."""
         o = self.options
         saved_s = self._logged_s = time.monotonic()
         losses: list[tf.Tensor] = []
         piece_count = o.lanes * o.steps
-        stale = 0
         with Progress("fitting", o.total_steps * piece_count, "piece") as bar:
             bar.start_at(self.step * piece_count)
-            while self.step < o.total_steps and stale < o.patience:
+            while self.step < o.total_steps and self._stale < o.patience and not self.stop:
                 inputs, targets = self._stream.batch(self.step)
                 negatives = self._negatives(self.step)
                 self._optimizer.learning_rate.assign(o.rate_at(self.step))
@@ -242,20 +245,25 @@ class Fit:
                 at_end = self.step == o.total_steps
                 bar.step(piece_count, f"loss {float(loss):.3f}")
                 if self.step % o.eval_every == 0 or at_end:
-                    stale = 0 if self._evaluate(losses, bar.rate) else stale + 1
+                    self._evaluate(losses, bar.rate)
                     losses = []
                 if at_end or (self.step % 20 == 0 and time.monotonic() - saved_s > o.save_every_s):
                     self.save()
                     saved_s = time.monotonic()
         self.save()
 
-    def _evaluate(self, losses: list[tf.Tensor], rate: float) -> bool:
-        """Log the dev loss; True where it is the best so far."""
+    @property
+    def _stale(self) -> int:
+        """How many evaluations there were since the best one."""
+        losses = [row["dev_alone"] + row["dev_talk"] for row in self.log]
+        return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+
+    def _evaluate(self, losses: list[tf.Tensor], rate: float) -> None:
+        """Log the dev loss, and keep the weights where it is the best so far."""
         alone = dev_loss(self.model, self._dev, alone=True)
         talk = dev_loss(self.model, self._dev, alone=False)
         dev = (alone + talk) / 2
-        better = dev < self.best
-        if better:
+        if dev < self.best:
             self.best, self._best_weights = dev, self.model.weights_by_name()
         row = {
             "step": self.step,
@@ -271,13 +279,12 @@ class Fit:
         self.log.append(row)
         (self.folder / "log.json").write_text(json.dumps(self.log, indent=0))
         plot_log(self.log, self.folder / "loss.png")
-        return better
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
         arrays: dict[str, Any] = {f"now/{k}": v for k, v in self.model.weights_by_name().items()}
         arrays |= {f"best/{k}": v for k, v in self._best_weights.items()}
-        arrays |= {f"adam/{i}": np.array(v) for i, v in enumerate(self._optimizer.variables)}
+        arrays |= {f"adam/{i}": v.numpy() for i, v in enumerate(self._optimizer.variables)}
         arrays |= {"c": self._state[0].numpy(), "r": self._state[1].numpy()}
         facts = {"step": self.step, "best": self.best, "log": self.log,
                  "shape": self.model.options.to_dict()}  # fmt: skip

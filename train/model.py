@@ -82,18 +82,15 @@ class RecurrentLM(keras.Layer):  # type: ignore[misc]
 
         `streams` cuts the lanes into groups that run side by side on as many cores.
         """
-        lanes = [
-            tf.split(x, streams, axis) for x, axis in zip((tokens, *state), (1, 0, 0), strict=True)
+        lanes = [tf.split(x, streams, i) for x, i in zip((tokens, *state), (1, 0, 0), strict=True)]
+        kernels = [
+            tf.convert_to_tensor(w)
+            for w in (self.input_kernel, self.state_kernel, self.gate_bias, self.projection)
         ]
         parts = []
         for pieces, c, r in zip(*lanes, strict=True):
             keep = tf.cast(tf.not_equal(pieces, BOS), tf.float32)[:, :, None]
-            parts.append(
-                recurrence(
-                    tf.gather(self.table, pieces), keep, c, r, self.input_kernel,
-                    self.state_kernel, self.gate_bias, self.projection,
-                )
-            )  # fmt: skip
+            parts.append(recurrence(tf.gather(self.table, pieces), keep, c, r, *kernels))
         outputs, c, r = (
             tf.concat(t, axis) for t, axis in zip(zip(*parts, strict=True), (1, 0, 0), strict=True)
         )

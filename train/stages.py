@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -46,6 +47,11 @@ def _need(path: Path, verb: str) -> Path:
 def read_sources(work: Path) -> list[Source]:
     rows = json.loads(_need(work / "sources.json", "vocab").read_text(encoding="utf-8"))
     return [Source(Path(r["path"]), r["weight"], r["licence"]) for r in rows]
+
+
+def best_row(log: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The evaluation whose weights are kept."""
+    return min(log, key=lambda row: row["dev_alone"] + row["dev_talk"])
 
 
 def make_vocabulary(work: Path, sources: Sequence[Source], preset: Preset) -> Vocabulary:
@@ -99,7 +105,7 @@ def dev_text(
 
 
 def fit(work: Path, preset: Preset, dev_files: Sequence[Path], dev_lines: int) -> dict[str, Any]:
-    """Train, or go on training, and return the last row of the log."""
+    """Train, or go on training, and return the log's row of the best dev loss."""
     from train.fit import Fit
     from train.model import ModelOptions
 
@@ -112,8 +118,12 @@ def fit(work: Path, preset: Preset, dev_files: Sequence[Path], dev_lines: int) -
     )
     np.save(work / "dev.npy", dev)
     run = Fit(work, shape, preset.fit, encoded, [s.weight for s in sources], dev)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: setattr(run, "stop", True))
     run.run()
-    return run.log[-1] if run.log else {}
+    if run.stop:
+        raise KeyboardInterrupt
+    return best_row(run.log)
 
 
 def export(work: Path) -> dict[str, float]:
@@ -140,7 +150,7 @@ def make_bundle(
     exported = json.loads((work / "export.json").read_text())
     settings = json.loads(_need(work / "fit.json", "fit").read_text())
     log = json.loads(_need(work / "log.json", "fit").read_text())
-    best = min(log, key=lambda row: row["dev_alone"] + row["dev_talk"])
+    best = best_row(log)
     lexicon = bundle.build_lexicon(
         counts, Vocabulary(vocabulary_model), preset.lexicon_size, preset.lexicon_least
     )

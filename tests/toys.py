@@ -1,0 +1,139 @@
+"""A small real world for tests: every part is the engine's own, made of `data/chat.txt`.
+
+The vocabulary is trained by SentencePiece, the language model is an n-gram model of order
+3, the lexicon holds every word of the chat. All is made once per process, in well under a
+second, and needs no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import kbengine
+from kbengine import text
+from kbengine.bundle import write_bundle
+from kbengine.emojitable import EmojiEntry, EmojiTable
+from kbengine.lexicon import Entry, Lexicon, unigram_logp
+from kbengine.lm.ngram import NgramModel
+from kbengine.vocab import BOS, EOS, Vocabulary
+from train.bundle import written_forms
+from train.vocab import VocabularyOptions, train_vocabulary
+
+CHAT = Path(__file__).parent.parent / "data" / "chat.txt"
+ORDER = 3
+
+# The chat has too little of words that are not written in lower case: one of each form.
+MORE_LINES = ("the train to London was late", "nobody at NASA lost an iPhone or a McDonald hat")
+WRITTEN = {"london": "London", "nasa": "NASA", "iphone": "iPhone", "mcdonald": "McDonald"}
+
+EMOJI = (
+    EmojiEntry("😂", "face with tears of joy", ("joy", "crying", "laugh", "tears")),
+    EmojiEntry("❤️", "red heart", ("heart", "love", "red")),
+    EmojiEntry("🍕", "pizza", ("pizza", "cheese", "slice")),
+    EmojiEntry("☕", "hot beverage", ("coffee", "beverage", "drink", "tea")),
+    EmojiEntry("🎂", "birthday cake", ("birthday", "cake", "party")),
+    EmojiEntry("🐱", "cat face", ("cat", "face", "pet")),
+    EmojiEntry("🌞", "sun with face", ("sun", "face", "bright")),
+)
+
+
+@functools.cache
+def messages() -> tuple[str, ...]:
+    """The lines of the chat and `MORE_LINES`, normalised."""
+    lines = (*CHAT.read_text(encoding="utf-8").splitlines(), *MORE_LINES)
+    return tuple(text.normalise(line).strip() for line in lines)
+
+
+@functools.cache
+def counts() -> Counter[str]:
+    """How often each token stands in the lines."""
+    return Counter(token for line in messages() for token in text.tokens(line))
+
+
+@functools.cache
+def vocabulary_bytes() -> bytes:
+    """The vocabulary as a bundle holds it."""
+    options = VocabularyOptions(size=600, emoji_min_count=1, word_min_count=1)
+    return train_vocabulary(counts(), options)
+
+
+@functools.cache
+def toy_vocabulary() -> Vocabulary:
+    return Vocabulary(vocabulary_bytes())
+
+
+@functools.cache
+def toy_model() -> NgramModel:
+    vocabulary = toy_vocabulary()
+    lines = ([BOS, *vocabulary.encode(line), EOS] for line in messages())
+    return NgramModel.fit(lines, ORDER, len(vocabulary))
+
+
+@functools.cache
+def toy_entries() -> tuple[Entry, ...]:
+    """The words of the lexicon, the commonest first."""
+    words = {token: n for token, n in counts().items() if text.is_word(token)}
+    total = sum(words.values())
+    casings = Counter(
+        word for line in messages() for word, start in text.count_casings(line) if not start
+    )
+    written = written_forms(casings) | WRITTEN
+    ranked = sorted(words.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(Entry(word, unigram_logp(n, total), written.get(word, word)) for word, n in ranked)
+
+
+@functools.cache
+def toy_lexicon() -> Lexicon:
+    return Lexicon.build(toy_entries(), toy_vocabulary())
+
+
+@functools.cache
+def toy_emoji() -> EmojiTable:
+    return EmojiTable(EMOJI)
+
+
+def toy_manifest() -> dict[str, Any]:
+    """What `train bundle` would write, less the format and parts that `write_bundle` adds."""
+    return {
+        "name": "toy",
+        "version": "0",
+        "language": "en",
+        "family": "ngram",
+        "notice": "Made of data/chat.txt for tests.",
+        "words": len(toy_lexicon()),
+        "emoji": len(toy_emoji()),
+        "training": {"sources": [], "settings": {"order": ORDER}},
+        "figures": {},
+    }
+
+
+@functools.cache
+def _model_bytes() -> bytes:
+    return toy_model().to_bytes()
+
+
+def toy_parts() -> dict[str, bytes]:
+    """The members of the bundle beside the manifest."""
+    return {
+        "model": _model_bytes(),
+        "vocabulary": vocabulary_bytes(),
+        "lexicon": toy_lexicon().to_bytes(),
+        "emoji": toy_emoji().to_bytes(),
+    }
+
+
+def toy_bundle(path: Path) -> Path:
+    """Write the toy world to `path`, for `kbengine.load`; returns `path`."""
+    write_bundle(path, toy_manifest(), toy_parts())
+    return path
+
+
+@functools.cache
+def toy_engine() -> kbengine.Engine:
+    """The engine of the toy bundle, read back from a file; shared by all tests of a run."""
+    with tempfile.TemporaryDirectory() as folder:
+        return kbengine.load(toy_bundle(Path(folder) / "toy.bundle"))
