@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -40,7 +41,10 @@ SCENES: tuple[tuple[tuple[str, ...], str], ...] = (
 
 CELL_W, CELL_H, FONT = 8.8, 20.0, 14.5
 MARGIN, BAR = 18.0, 34.0
-FONTS = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace"
+FONTS = (
+    "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace,"
+    "'Apple Color Emoji','Segoe UI Emoji','Noto Color Emoji'"
+)
 BACKGROUND, FOREGROUND = "#1b1e28", "#d6d9e4"
 PALETTE = {
     "black": "#1b1e28", "red": "#f7768e", "green": "#9ece6a", "brown": "#e0af68",
@@ -51,7 +55,8 @@ FAINT = "\x1b[2m"  # pyte does not keep this; it is shown as bright black
 
 
 class Screen(pyte.Screen):  # type: ignore[misc]
-    """A screen that answers the program's question where its cursor stands."""
+    """A screen that answers the program's question where its cursor stands, and keeps the
+    signs that make an emoji of another sign, where pyte drops the rest of the text."""
 
     def __init__(self, terminal: int) -> None:
         super().__init__(COLUMNS, LINES)
@@ -59,6 +64,15 @@ class Screen(pyte.Screen):  # type: ignore[misc]
 
     def write_process_input(self, data: str) -> None:
         os.write(self._terminal, data.encode())
+
+    def draw(self, data: str) -> None:
+        for stretch in re.split("([\ufe0f\u200d])", data):
+            if stretch not in ("\ufe0f", "\u200d"):
+                super().draw(stretch)
+                continue
+            row, x = self.buffer[self.cursor.y], self.cursor.x - 1
+            x -= not row[x].data  # the right half of a wide sign
+            row[x] = row[x]._replace(data=row[x].data + stretch)
 
 
 def start() -> tuple[int, int]:
@@ -157,7 +171,7 @@ def _text(column: int, y: int, text: str, cell: Any) -> str:
     """One run of signs that look alike."""
     colour = PALETTE.get(cell.fg, f"#{cell.fg}" if len(cell.fg) == 6 else FOREGROUND)
     x, baseline = MARGIN + column * CELL_W, BAR + y * CELL_H + 0.7 * CELL_H
-    bold = ' font-weight="bold"' if cell.bold else ""
+    bold = ' font-weight="bold"' if cell.bold and look(cell)[2] else ""
     if set(text) == {"━"}:  # a bar: drawn, as fonts leave gaps between such signs
         size = f'width="{len(text) * CELL_W - 2:g}" height="4" rx="2"'
         return f'<rect x="{x:g}" y="{baseline - 7:g}" {size} fill="{colour}"/>'

@@ -32,8 +32,8 @@ class BeamOptions:
     """batch: open paths stepped in one call; calls: how many calls at most; fan: how many
     extensions of a path are opened at a time, the rest when their turn comes."""
 
-    batch: int = 8
-    calls: int = 12
+    batch: int = 6
+    calls: int = 16
     fan: int = 32
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from kbengine.engine import Engine, load
@@ -51,11 +53,26 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Nothing on stderr meanwhile: TFLite announces its delegate there, with no switch to
+    stop it. Done here and not in the library, which shares its process with a host."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a verb; returns the exit status, 1 with one sentence on stderr for a mistake."""
     args = parser().parse_args(argv)
     try:
-        engine = load(args.bundle)
+        with _quiet_stderr():
+            engine = load(args.bundle)
         if args.verb == "suggest":
             return _suggest(engine, args)
         if args.verb == "serve":

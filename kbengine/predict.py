@@ -109,5 +109,5 @@ class Predictor:
         if slots.wants("emoji"):
             found = found + self.emoji.propose(query, n)
         if query.typed and slots.wants("literal"):
-            found = [*found, self.words.literal(query)]
+            found = [*found, self.words.literal(query, n)]
         return slots.fill(rank(found, query.typed), n)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from prompt_toolkit import layout
 from prompt_toolkit.application import Application, run_in_terminal
@@ -34,27 +35,25 @@ from kbengine.types import Candidate, Context, Edit
 from kbengine.vocab import EOS
 
 DIGITS = tuple("123456789")
-PROMPT = "› "
+PROMPT, RAW = "› ", "[ZeroWidthEscape]"
 COLOURS = {"word": "cyan", "phrase": "green", "emoji": "magenta", "literal": "yellow"}
 STYLE = {kind: f"ansi{colour}" for kind, colour in COLOURS.items()}
 STYLE |= {"key": "bold", "dim": "ansibrightblack"}
 COMMANDS = {
     ":help": "this list",
-    ":explain": "how the last candidates were scored; :explain TEXT for those of a text",
+    ":explain": "how the last candidates were scored; :explain TEXT: those of a text",
     ":context": "what the engine sees: earlier messages, committed text, open word",
     ":slots": "which kinds are shown, such as :slots words:3,phrase:1,emoji:1",
     ":clear": "forget the conversation",
     ":quit": "leave (also :q, and Ctrl-D or Ctrl-C on an empty line)",
 }
 KEYS = """
-Tab       choose the first candidate
-1 to 9    choose that candidate, after a letter, a space or at the start of the line;
-          after a digit or a sign, or where no candidate has it, the digit is typed
+Tab       choose the first candidate; Alt-1 to Alt-9: that candidate
+1 to 9    choose that candidate: after a letter, a space, or on an empty line; after
+          a digit or a sign, or where no candidate has it, the digit is typed
 Ctrl-Q 1  type the digit, wherever it stands
-Alt-1     choose that candidate, wherever the caret stands
 Alt-E     explain the candidates of the line as it stands
-Enter     send the message: it becomes part of the conversation
-Ctrl-C    empty the line"""
+Enter     send the message: it joins the conversation (Ctrl-C: empty the line)"""
 CONSOLE = Console(highlight=False, markup=False, emoji=False)
 # A colon and two small letters or more, or `:q`; so `:)`, `:p` and `:pizza:` are messages.
 COMMAND_RE = re.compile(r":(?:q|[a-z]{2,})(?=\s|\Z)")
@@ -152,7 +151,8 @@ class Conversation:
 def hints(line: str) -> list[str]:
     """The commands that a line is, or may become; none for a message."""
     name = line.split(" ", 1)[0]
-    return [c for c in COMMANDS if name and c.startswith(name)] or COMMAND_RE.findall(line)[:1]
+    known = [c for c in COMMANDS if name and c.startswith(name)]
+    return known or ([name] if COMMAND_RE.match(line) else [])
 
 
 def percent(candidate: Candidate) -> str:
@@ -177,8 +177,7 @@ def explain(shown: Shown) -> Table:
         table.add_column(name, justify="right")
     for c in shown.candidates:
         parts = [f"{c.parts[name] + 0.0:.3f}" if name in c.parts else "" for name in names]
-        row = (c.text, c.kind, *parts, f"{c.logp:.3f}", percent(c))
-        table.add_row(*row, style=COLOURS[c.kind])
+        table.add_row(c.text, c.kind, *parts, f"{c.logp:.3f}", percent(c), style=COLOURS[c.kind])
     return table
 
 
@@ -197,18 +196,21 @@ def rows(shown: Shown, columns: int = 80) -> StyleAndTextTuples:
         while get_cwidth(text) > room:
             text = text.removesuffix("…")[:-1] + "…"
         text += " " * (room - get_cwidth(text))
-        row = [("class:key", f"  {digit}  "), (f"{style} bold", text), (style, f"  {c.kind:<7}")]
-        row += [("", f" {percent(c):>5} %  "), (style, "━" * round(bar * math.exp(c.logp)))]
+        line, mark, erase, resume = "━" * round(bar * math.exp(c.logp)), "", "", ""
+        if not text.isascii():  # no two terminals draw emoji equally wide: find back, draw anew
+            mark = f" class:{room}-{text.encode().hex()}"
+            erase, resume = "\x1b[K", f"\x1b[{6 + room}G"
+        row = [("class:key" + mark, f"  {digit}  "), (RAW, erase), (f"{style} bold{mark}", text)]
+        row += [(RAW, resume), (style + mark, f"  {c.kind:<7}")]
+        row += [(mark, f" {percent(c):>5} %  "), (style + mark, line)]
         if not fragments:
-            pad = columns - 1 - sum(get_cwidth(part) for _, part in row)
-            row.append(("class:dim", took.rjust(pad)))
+            row.append(("class:dim" + mark, took.rjust(columns - 25 - room - len(line))))
         fragments += [*row, ("", "\n")]
     return fragments[:-1]
 
 
 def screen(conversation: Conversation) -> Application[str | None]:
-    """The line and its suggestions on a terminal; gives the line that was entered, or
-    None to leave. Can be run again for the next line."""
+    """The line and its suggestions on a terminal; run it for each line, None asks to leave."""
     buffer, keys = Buffer(multiline=False), KeyBindings()
 
     def put(edit: Edit) -> None:
@@ -217,11 +219,10 @@ def screen(conversation: Conversation) -> Application[str | None]:
 
     for key, digit in [("tab", "1"), *[(f"escape {digit}", digit) for digit in DIGITS]]:
         keys.add(*key.split())(lambda event, digit=digit: put(conversation.choose(digit) or Edit()))
-    paste = keys.add(Keys.BracketedPaste)
-    paste(lambda event: buffer.insert_text(_CONTROL_RE.sub(" ", event.data)))
+    keys.add(Keys.BracketedPaste)(lambda e: buffer.insert_text(_CONTROL_RE.sub(" ", e.data)))
     keys.add(Keys.Any)(lambda event: put(conversation.press(event.data)))
     scores = keys.add("escape", "e")
-    scores(lambda event: run_in_terminal(lambda: CONSOLE.print(explain(conversation.shown()))))
+    scores(lambda event: run_in_terminal(partial(CONSOLE.print, explain(conversation.shown()))))
 
     @keys.add("enter")
     def enter(event: KeyPressEvent) -> None:

@@ -131,7 +131,7 @@ def test_any_word_of_any_pieces_is_exact(
                 hopeless = len(found.words) == k and score < found.words[-1][1].score - 1
                 if not hopeless and (spelt.startswith(typed) or typed.startswith(spelt)):
                     grown.append(([*path, piece], score))
-        for path, logp in grown:
+        for path, _ in grown:
             spelt = vocabulary.spell(tuple(path))
             if spelt.startswith(typed):
                 score = word_logp(model, vocabulary, before, path)
@@ -200,7 +200,10 @@ def test_a_word_does_not_win_by_the_mass_of_a_longer_one() -> None:
         )
     )
     pieces = list(vocabulary.encode_token("run"))
-    longer = [*pieces, *vocabulary.encode("xning")[1:]]
+    more = vocabulary.id_of("n")
+    assert more is not None
+    assert not vocabulary.boundary[more]
+    longer = [*pieces, more]
     rum = list(vocabulary.encode_token("rum"))
     model = NgramModel.fit(
         [[BOS, *longer, EOS]] * 50 + [[BOS, *pieces, EOS]] * 2 + [[BOS, *rum, EOS]] * 8,

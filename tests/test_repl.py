@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from prompt_toolkit.utils import get_cwidth
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -203,14 +206,29 @@ def test_the_engine_is_asked_once_a_text(
         return suggest(n, slots)
 
     monkeypatch.setattr(field, "suggest", count)
-    app = repl.screen(talk)
-    for key in "see":
-        app.layout.current_buffer.insert_text(key)
-        talk.sync(app.layout.current_buffer.text)
-        for _ in range(3):
-            app.layout.container.preferred_height(80, 24)
-            talk.shown()
-    assert [context.typed for context in asked] == ["s", "se", "see"]
+    typed(engine, "They see you t\t\x1b1and\x7f\x7f3\rhow are you\x1b[D\x1b[D\r", talk)
+    for _ in range(3):
+        talk.sync("hello")
+        assert talk.shown().candidates == talk.shown().candidates
+    assert asked
+    assert all(one != other for one, other in pairwise(asked))
+
+
+def test_the_screen_of_the_real_program() -> None:
+    spec = importlib.util.spec_from_file_location("picture", ROOT / "docs" / "repl_picture.py")
+    assert spec is not None
+    assert spec.loader is not None
+    picture = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(picture)
+    screen = picture.play(["see you at 8 tonight"], ["They see you t"])
+    banner, message, line, *rows = (row.rstrip() for row in screen.display)
+    assert ":help" in banner
+    assert message == "› see you at 8 tonight"
+    assert line == "› They see you t"
+    assert re.fullmatch(r"  1  \w+ +word +\d+\.\d %  ━* +\d+\.\d ms", rows[0])
+    shown = [row for row in rows if row]
+    assert [row[2] for row in shown] == list("12345")
+    assert picture.svg(screen).count("<text") > 15
 
 
 # --- what it decides --------------------------------------------------------------------
@@ -231,7 +249,7 @@ def test_explained_parts_add_up(talk: Conversation) -> None:
             assert sum(candidate.parts.values()) == pytest.approx(candidate.logp, abs=1e-6)
         text = rendered(repl.explain(talk.shown()))
         assert repr(line) in text
-        assert all(len(row) <= 80 for row in text.splitlines())
+        assert all(cell_len(row) <= 80 for row in text.splitlines())
 
 
 def test_explain_takes_a_text_and_else_the_last_line(talk: Conversation) -> None:
@@ -258,7 +276,7 @@ def test_every_command_is_known_and_listed(talk: Conversation) -> None:
     for name in repl.COMMANDS:
         assert f"{name} " in listed
         assert "no command" not in str(talk.command(name))
-    assert all(len(line) <= 80 for line in listed.splitlines())
+    assert all(len(line) < 80 for line in listed.splitlines())
     assert talk.command(":slots nonsense:2") == (
         "'nonsense:2' is no slot; write words:2,phrase:1,emoji:1 "
         "(kinds: word, phrase, emoji, literal)."
@@ -282,16 +300,15 @@ def candidates() -> Iterator[Candidate]:
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_rows_fit_the_terminal(columns: int) -> None:
-    text = "".join(
-        part[1] for part in repl.rows(Shown(Context(), tuple(candidates()), 12.34), columns)
-    )
+    fragments = repl.rows(Shown(Context(), tuple(candidates()), 12.34), columns)
+    text = "".join(part[1] for part in fragments if part[0] != repl.RAW)
     lines = text.split("\n")
     assert len(lines) == 9
     assert all(get_cwidth(line) <= columns for line in lines[1:])
     assert lines[0].startswith("  1  a ")
     assert lines[0].endswith(" 12.3 ms")
     assert " 99.9 % " in lines[0]
-    assert "…" in lines[1]
+    assert ("…" in lines[1]) == (columns < 126)
 
 
 def test_rows_without_a_suggestion() -> None:

@@ -28,7 +28,8 @@ PRESETS = {
         width=48,
         cells=96,
         fit=FitOptions(
-            pieces=1e5, lanes=8, steps=16, negatives=256, rate=6e-3, eval_every=50, stretch=8, patience=4
+            pieces=1e5, lanes=8, steps=16, negatives=256, rate=6e-3, eval_every=50, stretch=8,
+            patience=4,
         ),
         lexicon_size=20_000,
         lexicon_least=1.0,

@@ -48,6 +48,7 @@ class TFLiteModel:
         self._check()
         self._lock = threading.Lock()
         self._exp: Floats = np.zeros((0, self.vocab_size), np.float32)
+        self._try()
 
     def _check(self) -> None:
         """Read S and V off the signatures; raise ModelError where they break the contract."""
@@ -55,13 +56,27 @@ class TFLiteModel:
             ins, outs = runner.get_input_details(), runner.get_output_details()
             if set(ins) != {"piece", "state"} or set(outs) != outputs:
                 raise ModelError(f"the model's inputs or outputs have other names; {_MEND}")
-            kinds = {ins["piece"]["dtype"]: np.int32, ins["state"]["dtype"]: np.float32}
-            if any(given != wanted for given, wanted in kinds.items()):
-                raise ModelError(f"the model's inputs have other types; {_MEND}")
-        self.state_size = int(self._state.get_input_details()["state"]["shape_signature"][-1])
-        self.vocab_size = int(self._logits.get_output_details()["logits"]["shape_signature"][-1])
+            right = ins["piece"]["dtype"] == np.int32 and ins["state"]["dtype"] == np.float32
+            if not right or any(
+                len(t["shape_signature"]) != 2 for t in (ins["state"], *outs.values())
+            ):
+                raise ModelError(f"the model's tensors have other types or shapes; {_MEND}")
+        self.state_size = int(self._state.get_input_details()["state"]["shape_signature"][1])
+        self.vocab_size = int(self._logits.get_output_details()["logits"]["shape_signature"][1])
         if self.state_size <= 0 or self.vocab_size <= 0:
             raise ModelError(f"the model does not fix the sizes of state and logits; {_MEND}")
+
+    def _try(self) -> None:
+        """One step, so that a model that cannot run is refused here and not at a key press."""
+        try:
+            logp, states = self.step([0], [self.start()])
+            advanced = self.advance([0], [self.start()])
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"the runtime cannot step the model; {_MEND}") from error
+        if logp.shape != (1, self.vocab_size) or not np.isfinite(logp).all():
+            raise ModelError(f"the model's predictions are no numbers; {_MEND}")
+        if states[0].shape != advanced[0].shape or states[0].shape != (self.state_size,):
+            raise ModelError(f"the model's states change their size; {_MEND}")
 
     def start(self) -> Floats:
         return np.zeros(self.state_size, np.float32)

@@ -46,7 +46,7 @@ class EmojiSource:
         if not query.typed:
             found = self._expected(query, n)
         elif len(query.lower) >= LEAST_LETTERS:
-            found = self._being_named(query)
+            found = self._being_named(query, n)
         else:
             found = []
         return sorted(found, key=lambda c: (-c.logp, c.text))[:n]
@@ -83,9 +83,9 @@ class EmojiSource:
                     best[hit.emoji] = candidate
         return list(best.values())
 
-    def _being_named(self, query: Query) -> list[Candidate]:
+    def _being_named(self, query: Query, n: int) -> list[Candidate]:
         hits = self._table.find(query.lower, NAMES)
-        total = self._words.search(query, 1).total_logp
+        total = self._words.search(query, n).total_logp
         names = {hit.keyword: self._word_logp(query.node, hit.keyword) for hit in hits}
         found = []
         for hit in hits:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kbengine.beam import BeamOptions, search
+from kbengine.beam import BeamOptions, Hypothesis, search
 from kbengine.constraint import Known
 from kbengine.lexicon import Lexicon
 from kbengine.sources.query import Query
 from kbengine.sources.words import WordSource
-from kbengine.tree import StateTree
+from kbengine.tree import Node, StateTree
 from kbengine.types import Candidate
 from kbengine.vocab import Vocabulary
 
@@ -46,32 +46,44 @@ class PhraseSource:
         self._options = options or PhraseOptions()
 
     def propose(self, query: Query, n: int) -> list[Candidate]:
-        """At most one phrase for each likely first word."""
-        o = self._options
-        found = self._words.search(query, max(n, o.heads))
+        """At most one phrase for each of the likeliest first words."""
+        found = self._words.search(query, n)
         total = found.total_logp if query.typed else 0.0
+        grown = (
+            self._grow(self._words.written(query, word), head)
+            for word, head in found.words[: self._options.heads]
+        )
         candidates = []
-        for first, head in found.words[: o.heads]:
-            words, node = [self._words.written(query, first)], head.node
-            logp = head.lm_logp - node.end_logp + head.channel_logp
-            end_logp = node.end_logp
-            while len(words) < o.words:
-                best = search(
-                    self._tree, node, self._next, self._vocabulary.spell, 1, self.SEARCH
-                ).words
-                # P(next word | this one has ended): the end is the next word's own mark.
-                if not best or best[0][1].lm_logp < math.log(o.next_p) + end_logp:
-                    break
-                word, hypothesis = best[0]
-                words.append(self._words.plain(word))
-                node, end_logp = hypothesis.node, hypothesis.node.end_logp
-                logp += hypothesis.lm_logp - end_logp
-            if len(words) > 1 and logp + end_logp - total >= math.log(o.least_p):
-                parts = {"language model": logp + end_logp, "typed so far": -total}
+        for words, logp in grown:
+            if len(words) > 1 and logp - total >= math.log(self._options.least_p):
+                parts = {"language model": logp, "typed so far": -total}
+                phrase = " ".join(words)
                 candidates.append(
-                    Candidate(
-                        " ".join(words), "phrase", "phrases", sum(parts.values()),
-                        len(query.typed), parts,
-                    )
-                )  # fmt: skip
+                    Candidate(phrase, "phrase", "phrases", logp - total, len(query.typed), parts)
+                )
         return candidates
+
+    def _grow(self, first: str, head: Hypothesis) -> tuple[list[str], float]:
+        """A word and those that surely follow it, and log P(all of them | context)."""
+        words, node, logp = [first], head.node, head.score
+        while len(words) < self._options.words:
+            hypothesis = self._next_word(node)
+            if hypothesis is None:
+                break
+            word = self._vocabulary.spell(hypothesis.pieces)
+            words.append(self._words.plain(word))
+            # The end of the word before is in P(next word): it begins something new.
+            logp += hypothesis.lm_logp - node.end_logp
+            node = hypothesis.node
+        return words, logp
+
+    def _next_word(self, node: Node) -> Hypothesis | None:
+        """The best word after a finished one, if the model is sure of it."""
+        self._tree.predict([node])
+        assert node.logp is not None
+        least = math.log(self._options.next_p) + node.end_logp
+        if float(node.logp.max()) < least:  # no piece, and so no word, is as likely
+            return None
+        spell = self._vocabulary.spell
+        found = search(self._tree, node, self._next, spell, 1, self.SEARCH).words
+        return found[0][1] if found and found[0][1].lm_logp >= least else None

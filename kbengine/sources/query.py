@@ -11,14 +11,12 @@ from kbengine.tree import Node
 @dataclass(eq=False)
 class Query:
     """node: the end of the committed text; typed, lower: the open word as it stands and in
-    lower case; last_tokens: the last few tokens before it. `found` keeps the word search
-    for the sources that build on it."""
+    lower case; last_tokens: the last few tokens before it. `found` keeps the word searches
+    by their size, for the sources that build on them."""
 
     node: Node
     typed: str
     lower: str
     sentence_start: bool
     last_tokens: tuple[str, ...]
-    found: Found | None = None
-    found_k: int = 0
-    notes: dict[str, float] = field(default_factory=dict)
+    found: dict[int, Found] = field(default_factory=dict)

@@ -16,6 +16,8 @@ from kbengine.vocab import Vocabulary
 # Unknown words are asked for only where known ones do not fill the list, and the search
 # for them is wide and shallow: it is stopped early rather than finished.
 UNKNOWN_OPTIONS = BeamOptions(batch=8, calls=3, fan=16)
+NO_WORD_LOGP = math.log(1e-6)  # of what is typed and is no word: last in any list
+LEAST_WORDS = 5  # searched for at least, so that most callers share one search
 
 
 class WordSource:
@@ -24,19 +26,19 @@ class WordSource:
     def __init__(self, tree: StateTree, vocabulary: Vocabulary, lexicon: Lexicon) -> None:
         self._tree, self._vocabulary, self._lexicon = tree, vocabulary, lexicon
 
-    def search(self, query: Query, k: int) -> Found:
-        """The k best words that agree with the query, as hypotheses."""
-        if query.found is None or query.found_k < k:
+    def search(self, query: Query, n: int) -> Found:
+        """The best words that agree with the query, n or more, as hypotheses."""
+        k = max(n, LEAST_WORDS)
+        found = query.found.get(k)
+        if found is None:
             spell = self._vocabulary.spell
             found = search(self._tree, query.node, Known(self._lexicon, query.lower), spell, k)
             if len(found.words) < k and query.typed and text.is_word(query.lower + "a"):
-                free = search(
-                    self._tree, query.node, Typed(self._vocabulary, query.lower), spell, k,
-                    UNKNOWN_OPTIONS,
-                )  # fmt: skip
+                any_word = Typed(self._vocabulary, query.lower)
+                free = search(self._tree, query.node, any_word, spell, k, UNKNOWN_OPTIONS)
                 found = self._join(found, free, k)
-            query.found, query.found_k = found, k
-        return query.found
+            query.found[k] = found
+        return found
 
     @staticmethod
     def _join(known: Found, free: Found, k: int) -> Found:
@@ -68,20 +70,23 @@ class WordSource:
     def propose(self, query: Query, n: int) -> list[Candidate]:
         found = self.search(query, n)
         total = found.total_logp if query.typed else 0.0
-        return [self.candidate(query, word, hyp, total) for word, hyp in found.words]
+        return [self.candidate(query, word, hyp, total) for word, hyp in found.words[:n]]
 
-    def literal(self, query: Query) -> Candidate:
+    def literal(self, query: Query, n: int) -> Candidate:
         """What was typed, as it stands, as a finished word."""
-        pieces = self._vocabulary.encode_token(query.lower) if text.is_word(query.lower) else ()
-        found = self.search(query, max(1, query.found_k))
-        node, logp = query.node, 0.0
-        for piece in pieces:
+        total = self.search(query, n).total_logp
+        if text.is_word(query.lower):
+            node, logp = query.node, 0.0
+            for piece in self._vocabulary.encode_token(query.lower):
+                self._tree.predict([node])
+                assert node.logp is not None
+                logp += float(node.logp[piece])
+                node = node.child(piece)
             self._tree.predict([node])
-            assert node.logp is not None
-            logp += float(node.logp[piece])
-            node = node.child(piece)
-        self._tree.predict([node])
-        logp = logp + node.end_logp if pieces else math.log(1e-9)
-        total = max(found.total_logp, logp)
-        parts = {"language model": logp, "typed so far": -total}
-        return Candidate(query.typed, "literal", "typed", logp - total, len(query.typed), parts)
+            logp += node.end_logp
+        else:
+            logp = total + NO_WORD_LOGP
+        parts = {"language model": logp, "typed so far": -max(total, logp)}
+        return Candidate(
+            query.typed, "literal", "typed", sum(parts.values()), len(query.typed), parts
+        )
