@@ -108,12 +108,12 @@ def play(messages: Sequence[str], steps: Sequence[str]) -> Screen:
     try:
         screen = Screen(terminal)
         stream = pyte.ByteStream(screen)
-        settle(terminal, stream, " ms", screen)
+        settle(terminal, stream, "›", screen)
         for keys in [*(message + "\r" for message in messages), *steps]:
             for key in keys:
                 os.write(terminal, key.encode())
                 time.sleep(0.02)  # as a hand types; keys in one lump may pass for a paste
-            settle(terminal, stream, " ms", screen)
+            settle(terminal, stream, "›", screen)
         return screen
     finally:
         os.kill(process, signal.SIGTERM)

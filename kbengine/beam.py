@@ -53,6 +53,7 @@ class Hypothesis:
 
     @property
     def score(self) -> float:
+        """What the search ranks by."""
         return self.lm_logp + self.channel_logp
 
 
@@ -204,5 +205,7 @@ def search(
             run.expand(path)
     ranked = sorted(run.best.items(), key=lambda item: (-item[1].score, item[0]))[:k]
     mass = run.done_mass + max(0.0, run.open_mass)
-    total = math.log(mass) if mass > 0 else -math.inf
+    # Sums of float32 may fall short of their largest part by a rounding.
+    least = ranked[0][1].score if ranked else -math.inf
+    total = max(least, math.log(mass) if mass > 0 else -math.inf)
     return Found(ranked, total, exact)

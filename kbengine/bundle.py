@@ -51,6 +51,7 @@ class Bundle:
 
     @property
     def name(self) -> str:
+        """Name and version, as people call the model."""
         return f"{self.manifest['name']} {self.manifest['version']}"
 
     def open(self) -> tuple[LanguageModel, Vocabulary, Lexicon, EmojiTable]:

@@ -18,6 +18,7 @@ SHOWN = "words:3,phrase:1,emoji:1"
 
 
 def parser() -> argparse.ArgumentParser:
+    """The command line: a verb and its options."""
     top = argparse.ArgumentParser(
         prog="kbengine", description="Predicts what a person will type next: words, phrases, emoji."
     )

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import io
 import math
-import zipfile
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kbengine import text
+from kbengine.arrays import load_arrays
 from kbengine.errors import BundleError
 from kbengine.protocols import Ints
 from kbengine.vocab import MARK, Vocabulary
@@ -94,6 +94,7 @@ class Lexicon:
         return self._letters[node]
 
     def is_word(self, node: int) -> bool:
+        """Whether a word ends at a node."""
         return bool(self._rarity[node] != _NO_WORD)
 
     def logp(self, node: int) -> float:
@@ -131,6 +132,7 @@ class Lexicon:
         return word if form == 0 else text.title(word) if form == 1 else word.upper()
 
     def to_bytes(self) -> bytes:
+        """The lexicon as it stands on disk; see the module's docstring."""
         out = io.BytesIO()
         special = "\n".join(self._written[i] for i in sorted(self._written))
         counts = np.diff(np.array([1, *self._ends]))
@@ -147,14 +149,11 @@ class Lexicon:
     @classmethod
     def from_bytes(cls, data: bytes, vocabulary: Vocabulary) -> Lexicon:
         """Raises BundleError where `data` is no lexicon for this vocabulary."""
+        names = ("pieces", "children", "rarity", "form", "written")
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                names = ("pieces", "children", "rarity", "form", "written")
-                found = {name: arrays[name] for name in names}
-        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+            found = load_arrays(data, dict.fromkeys(names, "u"))
+        except ValueError as error:
             raise BundleError("the lexicon is not readable; build the bundle again") from error
-        if any(a.ndim != 1 or a.dtype.kind != "u" for a in found.values()):
-            raise BundleError("the lexicon's tables have the wrong type; build the bundle again")
         return cls(found, vocabulary)
 
     @classmethod

@@ -13,7 +13,7 @@ _NAMES = {"words": "word", "phrases": "phrase", "emojis": "emoji", "literals": "
 _SLOT_RE = re.compile(r"\s*([a-z]+)\s*(?::\s*(\d{1,3}))?\s*")
 
 
-def rank(candidates: Iterable[Candidate], typed: str = "") -> list[Candidate]:
+def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Best first, each text once; of two with one text the likelier, a literal last."""
     order = sorted(candidates, key=lambda c: (-c.logp, c.kind == "literal", c.text))
     shown: dict[str, Candidate] = {}
@@ -41,7 +41,12 @@ class Slots:
 
     @classmethod
     def parse(cls, policy: str) -> Slots:
-        """Raises ValueError, naming what is wrong, for a policy that cannot be read."""
+        """Raises ValueError, naming what is wrong, for a policy that cannot be read.
+
+        ``any`` is no policy.
+        """
+        if policy.strip() == "any":
+            return cls.any()
         places: list[tuple[Kind, int | None]] = []
         for part in policy.split(","):
             match = _SLOT_RE.fullmatch(part)
@@ -68,6 +73,7 @@ class Slots:
         return None if None in numbers else sum(n for n in numbers if n is not None)
 
     def wants(self, kind: Kind) -> bool:
+        """Whether candidates of this kind can be shown."""
         return self.places is None or any(kind == k and n != 0 for k, n in self.places)
 
     def fill(self, ranked: list[Candidate], n: int) -> list[Candidate]:
@@ -75,7 +81,7 @@ class Slots:
 
         Under a policy each kind first takes its places in the order the policy names
         them; empty places, and those beyond the policy's, go to the best that is left of
-        the first kind named, then of the other kinds.
+        the first kind named.
         """
         if self.places is None:
             return ranked[:n]
@@ -85,6 +91,5 @@ class Slots:
             take = n - len(shown) if places is None else min(places, n - len(shown))
             shown += by_kind[kind][:take]
             del by_kind[kind][:take]
-        for kind, _ in self.places[:1]:
-            shown += by_kind[kind][: n - len(shown)]
-        return shown
+        first = self.places[0][0]
+        return shown + by_kind[first][: n - len(shown)]

@@ -11,7 +11,7 @@ from kbengine.mix import Slots, rank
 from kbengine.protocols import LanguageModel
 from kbengine.sources.emoji import EmojiSource
 from kbengine.sources.phrases import PhraseSource
-from kbengine.sources.query import Query
+from kbengine.sources.query import Place, Query
 from kbengine.sources.words import WordSource
 from kbengine.tree import StateTree
 from kbengine.types import Candidate, Context
@@ -69,30 +69,24 @@ class Predictor:
         self.phrases = PhraseSource(self._tree, vocabulary, lexicon, self.words)
         self.emoji = EmojiSource(self._tree, vocabulary, emoji, self.words)
         self._line: tuple[tuple[str, ...], str] | None = None
+        self._place = Place(self._tree.root, True, ())
         self._query: Query | None = None
 
     def query(self, context: Context) -> Query:
         """The place in the tree of a context; nothing but new words of it is stepped."""
         line = (context.earlier, context.before)
-        last = self._query
-        if last is None or line != self._line:
-            pieces = context_pieces(self._vocabulary, *line)
-            node = self._tree.walk(pieces)
+        if line != self._line:
+            node = self._tree.walk(context_pieces(self._vocabulary, *line))
             self._tree.prune(node)
-            sentence_start = text.starts_sentence(context.before)
-            last = Query(
-                node,
-                "",
-                "",
-                sentence_start,
-                tuple(text.tokens(text.normalise(context.before[-64:]))[-3:]),
-            )
-            self._line = line
-        typed = text.normalise(context.typed)
-        if typed != last.typed or last is not self._query:
-            last = Query(last.node, typed, typed.lower(), last.sentence_start, last.last_tokens)
-        self._query = last
-        return last
+            last_tokens = tuple(text.tokens(text.normalise(context.before[-64:]))[-3:])
+            start = text.starts_sentence(context.before)
+            self._line, self._place = line, Place(node, start, last_tokens)
+            self._query = None
+        raw = context.typed
+        if self._query is None or raw != self._query.raw:
+            typed = text.normalise(raw)
+            self._query = Query(self._place, raw, typed, typed.lower())
+        return self._query
 
     def suggest(self, context: Context, n: int, slots: Slots | None = None) -> list[Candidate]:
         """The best n candidates of all kinds, or those of the slots' kinds.
@@ -110,4 +104,4 @@ class Predictor:
             found = found + self.emoji.propose(query, n)
         if query.typed and slots.wants("literal"):
             found = [*found, self.words.literal(query, n)]
-        return slots.fill(rank(found, query.typed), n)
+        return slots.fill(rank(found), n)

@@ -49,9 +49,8 @@ COMMANDS = {
 }
 KEYS = """
 Tab       choose the first candidate; Alt-1 to Alt-9: that candidate
-1 to 9    choose that candidate: after a letter, a space, or on an empty line; after
-          a digit or a sign, or where no candidate has it, the digit is typed
-Ctrl-Q 1  type the digit, wherever it stands
+1 to 9    choose that one after a word, a space or on an empty line; elsewhere,
+          and where none has the digit, it is typed (after Ctrl-Q: always)
 Alt-E     explain the candidates of the line as it stands
 Enter     send the message: it joins the conversation (Ctrl-C: empty the line)"""
 CONSOLE = Console(highlight=False, markup=False, emoji=False)
@@ -215,6 +214,7 @@ def screen(conversation: Conversation) -> Application[str | None]:
 
     def put(edit: Edit) -> None:
         buffer.delete_before_cursor(edit.delete)
+        buffer.delete(edit.delete_after)
         buffer.insert_text(edit.insert)
 
     for key, digit in [("tab", "1"), *[(f"escape {digit}", digit) for digit in DIGITS]]:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from enum import Enum
 
 from kbengine import text
 from kbengine.mix import Slots
 from kbengine.predict import Predictor
 from kbengine.types import Candidate, Context, Edit, Tap
 
-_CLOSING_SIGNS = frozenset(".,!?;:)]}")
+# Signs that take the place of the space that `accept` has added. Colon and semicolon are
+# not among them: after a word they mostly begin an emoticon.
+_CLOSING_SIGNS = frozenset(".,!?)]}")
+_OPEN_WORD_REST_RE = re.compile(r"(?:[^\W\d_]|')*")
+
+
+class _Space(Enum):
+    """What the space left of the caret is: none of ours, added by `accept`, or the one that
+    had followed the word and that `accept` stepped over."""
+
+    NONE = 0
+    ADDED = 1
+    OWN = 2
 
 
 class Session:
@@ -26,7 +40,7 @@ class Session:
         self._earlier: tuple[str, ...] = ()
         self._left = self._right = ""
         self._taps: list[Tap] = []
-        self._auto_space = False
+        self._space = _Space.NONE
         self.revision = 0
 
     PLACES = 3  # shown where neither a number nor slots say how many
@@ -55,13 +69,19 @@ class Session:
     def context(self) -> Context:
         """What the suggestions are made from."""
         typed = self.typed
-        taps = self._taps[-len(typed) :] if typed else []
-        if "".join(tap.char for tap in taps) != typed:
-            taps = [Tap(char) for char in typed]
-        return Context(self._earlier, self._left[: len(self._left) - len(typed)], tuple(taps))
+        taps: list[Tap] = []
+        for tap in reversed(self._taps):
+            # Of letters that were not typed here, but put in place, no finger is known.
+            if not typed.endswith("".join(t.char for t in [tap, *taps])):
+                break
+            taps.insert(0, tap)
+        known = sum(len(tap.char) for tap in taps)
+        unknown = [Tap(char) for char in typed[: len(typed) - known]]
+        before = self._left[: len(self._left) - len(typed)]
+        return Context(self._earlier, before, (*unknown, *taps))
 
-    def _change(self, left: str, right: str, auto_space: bool = False) -> None:
-        self._left, self._right, self._auto_space = left, right, auto_space
+    def _change(self, left: str, right: str, space: _Space = _Space.NONE) -> None:
+        self._left, self._right, self._space = left, right, space
         self.revision += 1
 
     def set_context(self, left: str, earlier: Sequence[str] = (), right: str = "") -> None:
@@ -76,25 +96,29 @@ class Session:
     ) -> Edit:
         """A key was pressed: put its character (or characters) at the caret.
 
-        x, y: where the finger fell, in key widths. A closing sign takes the place of a
-        space that `accept` had added. Returns what the host must do to its own text.
+        x, y: where the finger fell, in key widths. A closing sign right after `accept` goes
+        before the space there; one that `accept` had added gives way to it. Returns what the
+        host must do to its own text.
         """
-        delete = int(self._auto_space and char[:1] in _CLOSING_SIGNS)
-        left = self._left[: len(self._left) - delete]
+        moved = char[:1] in _CLOSING_SIGNS and self._space is not _Space.NONE
+        insert = char + " " if moved and self._space is _Space.OWN else char
+        left = self._left[: len(self._left) - moved]
         self._taps.append(Tap(char, x, y, t_ms))
-        self._change(left + char, self._right)
+        self._change(left + insert, self._right, _Space.OWN if insert != char else _Space.NONE)
         if not self.typed:
             self._taps = []
-        return Edit(delete, char)
+        return Edit(int(moved), insert)
 
     def backspace(self) -> Edit:
-        """Delete the character left of the caret; at the start of the field, nothing."""
-        if not self._left:
+        """Delete the character left of the caret, an emoji or an accented letter as a whole;
+        at the start of the field, nothing."""
+        gone = len(text.last_character(self._left))
+        if not gone:
             return Edit()
         if self._taps:
             self._taps.pop()
-        self._change(self._left[:-1], self._right)
-        return Edit(delete=1)
+        self._change(self._left[:-gone], self._right)
+        return Edit(delete=gone)
 
     def jump(self, caret: int) -> None:
         """Put the caret elsewhere in the field.
@@ -126,19 +150,35 @@ class Session:
         return found[0] if found else None
 
     def accept(self, candidate: Candidate) -> Edit:
-        """Put a candidate in place of what it replaces, with a space after it unless one
-        follows. Returns what the host must do to its own text.
+        """Put a candidate in place of the open word, with a space after it.
+
+        The open word is taken whole, also what stands of it right of the caret; a space
+        that follows already serves for the new one, and after a sign or a digit one is put
+        before the candidate. Returns what the host must do to its own text.
 
         Raises ValueError where the candidate was made for another text (the open word is
         not the one it replaces).
         """
-        if candidate.replaces != len(text.normalise(self.typed)):
+        typed = self.typed
+        if candidate.replaces != len(typed):
             raise ValueError(
                 f"{candidate.text!r} was suggested for another text; ask for suggestions again"
             )
-        delete = len(self.typed)
-        space = "" if self._right[:1].isspace() else " "
-        insert = candidate.text + space
+        after = 0
+        if typed:
+            rest = _OPEN_WORD_REST_RE.match(self._right)
+            after = rest.end() if rest else 0
+        served = self._right[after : after + 1] == " "
+        glued = not typed and candidate.kind != "emoji" and _wants_space(self._left)
+        insert = " " * glued + candidate.text + " "
         self._taps = []
-        self._change(self._left[: len(self._left) - delete] + insert, self._right, bool(space))
-        return Edit(delete, insert)
+        left = self._left[: len(self._left) - len(typed)]
+        after += served
+        self._change(left + insert, self._right[after:], _Space.OWN if served else _Space.ADDED)
+        return Edit(len(typed), insert, after)
+
+
+def _wants_space(left: str) -> bool:
+    """Whether a word right after this text wants a space between."""
+    last = text.last_character(left)
+    return last in _CLOSING_SIGNS or last in (":", ";") or last.isdigit() or text.is_emoji(last)

@@ -35,7 +35,7 @@ _LETTER = rf"(?:[^\W\d_]|[{_MARKS}])"
 _WORD = rf"{_LETTER}+(?:'{_LETTER}+)*"
 _TOKEN_RE = re.compile(rf"{_WORD}|\d+|(?:(?!{_LETTER})[^\s\d])+")
 _WORD_RE = re.compile(_WORD)
-_OPEN_WORD_RE = re.compile(rf"{_LETTER}+(?:'{_LETTER}+)*'?\Z")
+_OPEN_WORD_RE = re.compile(rf"{_LETTER}+(?:['\u2019]{_LETTER}+)*['\u2019]?\Z")
 
 # One spelling for signs that keyboards and word processors write in several ways.
 _PLAIN = str.maketrans(
@@ -75,8 +75,8 @@ def normalise(text: str) -> str:
     if text.isascii():
         return _CONTROL_RE.sub(" ", text)
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    text = unicodedata.normalize("NFC", text.translate(_PLAIN))
-    return _CONTROL_RE.sub(" ", _UNSEEN_RE.sub("", text))
+    text = _CONTROL_RE.sub(" ", _UNSEEN_RE.sub("", text.translate(_PLAIN)))
+    return unicodedata.normalize("NFC", text)  # last: letter and accent may have met just now
 
 
 @functools.cache
@@ -98,8 +98,10 @@ def base_emoji(symbol: str) -> str:
     >>> base_emoji("\\u2764") == "\\u2764\\ufe0f"
     True
     """
-    bare = _SKIN_TONE_RE.sub("", symbol).replace("\ufe0f", "")
-    return _qualified().get(bare, symbol)
+    bare = symbol.replace("\ufe0f", "")
+    found = _qualified().get(_SKIN_TONE_RE.sub("", bare))
+    # Two people of two tones have no form without.
+    return found or _qualified().get(bare, symbol)
 
 
 def is_emoji(token: str) -> bool:
@@ -170,6 +172,22 @@ def split_open_word(text: str) -> tuple[str, str]:
     """
     match = _OPEN_WORD_RE.search(text)
     return (text[: match.start()], match.group()) if match else (text, "")
+
+
+def last_character(line: str) -> str:
+    """What one backspace takes away at the end of a line: a letter with its accents, or an
+    emoji, however many code points they are; nothing of an empty line."""
+    tail = line[-32:]
+    if _MAYBE_EMOJI_RE.search(tail):
+        import emoji
+
+        *_, last = emoji.analyze(tail, non_emoji=True, join_emoji=True)
+        if not isinstance(last.value, str):
+            return str(last.chars)
+    marks = 0
+    while marks < len(tail) - 1 and unicodedata.combining(tail[-1 - marks]):
+        marks += 1
+    return tail[len(tail) - 1 - marks :] if tail else ""
 
 
 def starts_sentence(before: str) -> bool:

@@ -62,7 +62,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What a host does at the caret: delete characters to its left, then insert."""
+    """What a host does at the caret: delete so many characters to its left and to its
+    right, then insert; the caret stands after what was inserted."""
 
     delete: int = 0
     insert: str = ""
+    delete_after: int = 0

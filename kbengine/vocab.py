@@ -43,13 +43,13 @@ class Vocabulary:
         """Raises BundleError where `model` is no SentencePiece model of ours."""
         try:
             self._sp = spm.SentencePieceProcessor(model_proto=model)
-        except RuntimeError as error:
+            size = self._sp.get_piece_size()
+            self.pieces: list[str] = [self._sp.id_to_piece(i) for i in range(size)]
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise BundleError(
                 "the vocabulary is not a SentencePiece model; build the bundle again"
             ) from error
-        size = self._sp.get_piece_size()
-        self.pieces: list[str] = [self._sp.id_to_piece(i) for i in range(size)]
-        if self.pieces[:3] != ["<unk>", "<s>", "</s>"]:
+        if self.pieces[:3] != ["<unk>", "<s>", "</s>"] or not all(self.pieces):
             raise BundleError(
                 "the vocabulary does not begin with <unk>, <s>, </s>; train it with `train vocab`"
             )

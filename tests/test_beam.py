@@ -82,7 +82,7 @@ def test_known_words_are_exact(context: str, typed: str, k: int) -> None:
 def micro() -> tuple[Vocabulary, NgramModel]:
     """A language of two dozen pieces, where one word has many spellings in pieces."""
     words = {"ab": 9, "abab": 5, "ba": 7, "bab": 3, "aba": 4, "b": 6, "a": 8, "abba": 2, "c": 1}
-    options = VocabularyOptions(size=48, word_min_count=1)
+    options = VocabularyOptions(size=48, word_min_count=1, letter_min_count=1)
     vocabulary = Vocabulary(train_vocabulary({**words, ".": 5, "?": 2}, options))
     rng = np.random.default_rng(5)
     names = list(words)
@@ -196,7 +196,7 @@ def test_a_word_does_not_win_by_the_mass_of_a_longer_one() -> None:
     vocabulary = Vocabulary(
         train_vocabulary(
             {"run": 5, "running": 50, "rum": 4, "ning": 9, "n": 3, ".": 2},
-            VocabularyOptions(size=50, word_min_count=1),
+            VocabularyOptions(size=50, word_min_count=1, letter_min_count=1),
         )
     )
     pieces = list(vocabulary.encode_token("run"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +53,7 @@ def test_slots_that_can_be_read(policy: str, places: tuple[tuple[Kind, int | Non
 @pytest.mark.parametrize(
     "policy",
     ["", " ", ",", "words,", "verbs", "Words", "words:", "words:x", "words:-1", "words:1.5",
-     "words:1000", "words 2", "words:2:3", "words;emoji", "any", "words:2,,emoji:1"],
+     "words:1000", "words 2", "words:2:3", "words;emoji", "words:2,,emoji:1"],
 )  # fmt: skip
 def test_slots_that_cannot_be_read(policy: str) -> None:
     with pytest.raises(ValueError, match="is no slot; write"):
@@ -68,10 +70,9 @@ def test_a_kind_stands_once(policy: str) -> None:
 def test_any_policy_is_read_or_refused_with_a_value_error(policy: str) -> None:
     try:
         slots = Slots.parse(policy)
-    except ValueError as error:
-        assert "\n" not in str(error)
-    else:
-        assert Slots.parse(str(slots)) == slots
+    except ValueError:
+        return
+    assert Slots.parse(str(slots)) == slots
 
 
 def test_total_and_wants() -> None:
@@ -83,6 +84,7 @@ def test_total_and_wants() -> None:
     assert not Slots.parse("words").wants("phrase")
     assert Slots.any().wants("literal")
     assert str(Slots.any()) == "any"
+    assert Slots.parse(" any ") == Slots.any()
 
 
 # Filling
@@ -190,6 +192,6 @@ def test_a_literal_gives_way_to_the_same_text_of_another_kind(literal_logp: floa
 def test_rank_keeps_every_text_once_best_first(candidates: list[Candidate]) -> None:
     found = rank(candidates)
     assert sorted(texts(found)) == sorted({c.text for c in candidates})
-    assert all(a.logp >= b.logp for a, b in zip(found, found[1:], strict=False))
+    assert all(a.logp >= b.logp for a, b in pairwise(found))
     assert set(found) <= set(candidates)
     assert rank(reversed(found)) == found

@@ -29,7 +29,7 @@ FIELDS = {
     "Tap": ["char", "x", "y", "t_ms"],
     "Context": ["earlier", "before", "taps"],
     "Candidate": ["text", "kind", "source", "logp", "replaces", "parts"],
-    "Edit": ["delete", "insert"],
+    "Edit": ["delete", "insert", "delete_after"],
 }
 SESSION = {
     "accept", "backspace", "caret", "context", "jump", "literal", "places", "revision",

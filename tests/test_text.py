@@ -159,6 +159,7 @@ def test_open_word_by_example(line: str, before: str, word: str) -> None:
 
 
 @given(any_text)
+@example("ʼ")  # a letter to Unicode, an apostrophe in normal form
 def test_the_open_word_is_cut_off_and_nothing_is_lost(line: str) -> None:
     before, word = text.split_open_word(line)
     assert before + word == line

@@ -21,8 +21,9 @@ from kbengine.vocab import BOS, EOS
 from train.__main__ import main
 from train.corpus import Source, one_pass
 from train.export import convert, export
-from train.fit import FitOptions, Stream, load_best
+from train.fit import Stream, load_best
 from train.model import ModelOptions, RecurrentLM
+from train.options import FitOptions
 from train.recurrence import recurrence, sampled_softmax
 
 ROOT = Path(__file__).parent.parent
@@ -57,12 +58,30 @@ def test_a_run_ends_in_a_bundle_that_suggests(work: Path) -> None:
 
 def test_each_stage_is_a_verb(work: Path, tmp_path: Path) -> None:
     before = (work / "model.tflite").read_bytes()
-    assert main(["export", "--work", str(work), "--preset", "tiny"]) == 0
+    assert main(["export", "--work", str(work)]) == 0
     assert (work / "model.tflite").read_bytes() == before
     out = tmp_path / "again.bundle"
     assert main(["bundle", "--work", str(work), "--preset", "tiny", "--out", str(out)]) == 0
     again = read_bundle(out)
     assert again.parts == read_bundle(work.parent / "own.bundle").parts
+
+
+def test_a_folder_with_another_text_s_run_is_refused(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = [
+        "run",
+        "--preset",
+        "tiny",
+        "--text",
+        str(DEV),
+        "--work",
+        str(work),
+        "--out",
+        "x.bundle",
+    ]
+    assert main(again) == 1
+    assert "other text" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -162,7 +181,8 @@ RESUMABLE = """
 import sys
 from pathlib import Path
 import numpy as np
-from train.fit import Fit, FitOptions
+from train.fit import Fit
+from train.options import FitOptions
 from train.model import ModelOptions
 rng = np.random.default_rng(0)
 ids = rng.integers(3, 60, 9000).astype(np.uint16)

@@ -57,7 +57,7 @@ def counts() -> Counter[str]:
 @functools.cache
 def vocabulary_bytes() -> bytes:
     """The vocabulary as a bundle holds it."""
-    options = VocabularyOptions(size=600, emoji_min_count=1, word_min_count=1)
+    options = VocabularyOptions(size=600, emoji_min_count=1, word_min_count=1, letter_min_count=1)
     return train_vocabulary(counts(), options)
 
 

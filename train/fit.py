@@ -7,7 +7,6 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,56 +18,11 @@ from numpy.typing import NDArray
 from kbengine.vocab import BOS, EOS
 from train.corpus import one_pass
 from train.model import ModelOptions, RecurrentLM, State
+from train.options import FitOptions
 from train.progress import Progress
 from train.recurrence import sampled_softmax
 
 Ids = NDArray[np.uint16]
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """How the weights are found.
-
-    pieces: how many to train on in all; it sets the learning-rate schedule.
-    lanes, steps: the batch: B streams of T pieces, the state carried from batch to batch.
-    negatives: sample size of the softmax; power: of the piece counts they are drawn by.
-    reset: chance that a message stands alone; otherwise it follows the one before it.
-    stretch: how many messages stay together when the text is shuffled.
-    warm, flat: shares of the run spent warming up and at the full rate; the rest is a
-    cosine down to `last_rate`.
-    patience: evaluations without a better dev loss before the run stops.
-    """
-
-    pieces: float = 100e6
-    lanes: int = 256
-    steps: int = 32
-    negatives: int = 2048
-    power: float = 0.75
-    rate: float = 2e-3
-    last_rate: float = 5e-5
-    warm: float = 0.01
-    flat: float = 0.5
-    clip: float = 1.0
-    reset: float = 0.4
-    stretch: int = 24
-    seed: int = 1
-    eval_every: int = 500
-    save_every_s: float = 240.0
-    patience: int = 12
-
-    @property
-    def total_steps(self) -> int:
-        return max(1, round(self.pieces / (self.lanes * self.steps)))
-
-    def rate_at(self, step: int) -> float:
-        """The learning rate of a step: warm-up, flat, cosine."""
-        done = step / self.total_steps
-        if done < self.warm:
-            return self.rate * (done + 1 / self.total_steps) / self.warm
-        if done < self.flat:
-            return self.rate
-        falling = (done - self.flat) / (1 - self.flat)
-        return self.last_rate + (self.rate - self.last_rate) * (1 + math.cos(math.pi * falling)) / 2
 
 
 class Stream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from train.fit import FitOptions
+from train.options import FitOptions
 from train.vocab import VocabularyOptions
 
 
@@ -20,11 +20,25 @@ class Preset:
     lexicon_size: int
     lexicon_least: float
 
+    def changed(
+        self, pieces: float | None = None, seed: int | None = None, vocab_size: int | None = None
+    ) -> Preset:
+        """The preset with some of its options replaced."""
+        fit = {k: v for k, v in {"pieces": pieces, "seed": seed}.items() if v is not None}
+        vocabulary = {} if vocab_size is None else {"size": vocab_size}
+        return replace(
+            self,
+            fit=replace(self.fit, **fit),  # type: ignore[arg-type]
+            vocabulary=replace(self.vocabulary, **vocabulary),
+        )
+
 
 PRESETS = {
     # A minute on two cores, for trying things out and for tests: learns little.
     "tiny": Preset(
-        vocabulary=VocabularyOptions(size=1500, emoji_min_count=1.0, word_min_count=1.0),
+        vocabulary=VocabularyOptions(
+            size=1500, emoji_min_count=1.0, word_min_count=1.0, letter_min_count=1.0
+        ),
         width=48,
         cells=96,
         fit=FitOptions(
@@ -47,13 +61,3 @@ PRESETS = {
         lexicon_least=3.0,
     ),
 }  # fmt: skip
-
-
-def preset(name: str, pieces: float | None = None, seed: int | None = None) -> Preset:
-    """A preset by name, with some of its options replaced."""
-    found = PRESETS[name]
-    if pieces is not None:
-        found = replace(found, fit=replace(found.fit, pieces=pieces))
-    if seed is not None:
-        found = replace(found, fit=replace(found.fit, seed=seed))
-    return found

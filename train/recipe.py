@@ -10,6 +10,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from train.corpus import Source
+from train.stages import Text
+
+NOTICE_FREE = (
+    "This model is licensed apart from the code. All text it was trained on is stated to allow "
+    "any use; some of it asks for credit (CC BY, CC BY-SA) as listed below."
+)
+NOTICE_MIXED = (
+    "This model is licensed apart from the code: of the text it was trained on, part is stated "
+    "to allow any use, and part (text messages, chat, tweets and emoji text) states no licence, "
+    "is research data, or is bound by a platform's terms. Whoever ships a product with it must "
+    "judge that; `python -m train run --corpora DIR --free` builds a model without that part."
+)
 
 FREE = {
     "self_dialogue": (1.5, "BSD 3-Clause"),
@@ -41,7 +53,7 @@ UNCLEAR = {
 }
 
 
-def sources(corpora: Path, free: bool = False) -> list[Source]:
+def sources(corpora: Path, free: bool = False) -> Text:
     """The sources of the English model; with `free`, those alone that allow any use.
 
     Raises ValueError where a file is missing.
@@ -54,7 +66,7 @@ def sources(corpora: Path, free: bool = False) -> list[Source]:
             if not path.is_file():
                 raise ValueError(f"{path}: no such file; give the corpora folder, or --text FILES")
             found.append(Source(path, weight, licence))
-    return found
+    return Text(found, NOTICE_FREE if free else NOTICE_MIXED)
 
 
 DEV = (

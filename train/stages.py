@@ -13,14 +13,14 @@ import json
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kbengine import text
+from kbengine.text import is_word
 from kbengine.vocab import BOS, Vocabulary
 from train import bundle, corpus
 from train.corpus import Counts, Source
@@ -28,6 +28,7 @@ from train.emoji_table import build_emoji_table
 from train.presets import Preset
 from train.vocab import train_vocabulary
 
+NOTICE_OWN = "Trained on text of the user's own; its licence is for whoever trained it to state."
 DEV_EVERY = 20  # without dev files, every 20th stretch of the text is held back
 EXPORT_STEPS = 600  # real steps over which the exported model is compared
 
@@ -44,9 +45,38 @@ def _need(path: Path, verb: str) -> Path:
     return path
 
 
-def read_sources(work: Path) -> list[Source]:
-    rows = json.loads(_need(work / "sources.json", "vocab").read_text(encoding="utf-8"))
-    return [Source(Path(r["path"]), r["weight"], r["licence"]) for r in rows]
+@dataclass(frozen=True)
+class Text:
+    """What to train on, and the licence notice for a model that was trained on it."""
+
+    sources: Sequence[Source]
+    notice: str = NOTICE_OWN
+
+    def to_json(self) -> dict[str, Any]:
+        rows = [
+            {"path": str(s.path.resolve()), "weight": s.weight, "licence": s.licence}
+            for s in self.sources
+        ]
+        return {"notice": self.notice, "sources": rows}
+
+
+def read_text(work: Path) -> Text:
+    """The text of an earlier `vocab` in this folder."""
+    saved = json.loads(_need(work / "sources.json", "vocab").read_text(encoding="utf-8"))
+    rows = [Source(Path(r["path"]), r["weight"], r["licence"]) for r in saved["sources"]]
+    return Text(rows, saved["notice"])
+
+
+def goes_on(work: Path, text: Text) -> bool:
+    """Whether a run on this text stands in the folder already.
+
+    Raises ValueError where a run on another text does.
+    """
+    if not (work / "vocab.model").exists():
+        return False
+    if read_text(work).to_json() != text.to_json():
+        raise ValueError(f"{work} holds a run on other text; give another --work, or remove it")
+    return True
 
 
 def best_row(log: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -54,14 +84,11 @@ def best_row(log: Sequence[dict[str, float]]) -> dict[str, float]:
     return min(log, key=lambda row: row["dev_alone"] + row["dev_talk"])
 
 
-def make_vocabulary(work: Path, sources: Sequence[Source], preset: Preset) -> Vocabulary:
+def make_vocabulary(work: Path, text: Text, preset: Preset) -> Vocabulary:
     """Count the text and train the vocabulary."""
     work.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {"path": str(s.path.resolve()), "weight": s.weight, "licence": s.licence} for s in sources
-    ]
-    write_json(work / "sources.json", rows)
-    counts = corpus.count(sources)
+    write_json(work / "sources.json", text.to_json())
+    counts = corpus.count(text.sources)
     counts.save(work / "counts.json.gz")
     model = train_vocabulary(counts.tokens, preset.vocabulary)
     (work / "vocab.model").write_bytes(model)
@@ -70,7 +97,7 @@ def make_vocabulary(work: Path, sources: Sequence[Source], preset: Preset) -> Vo
 
 def encoded_text(work: Path) -> list[NDArray[np.uint16]]:
     """The pieces of all sources, from ids.npz where that fits text and vocabulary."""
-    sources = read_sources(work)
+    sources = read_text(work).sources
     model = _need(work / "vocab.model", "vocab").read_bytes()
     key = hashlib.sha256(model + repr([str(s.path) for s in sources]).encode()).hexdigest()
     path = work / "ids.npz"
@@ -109,7 +136,7 @@ def fit(work: Path, preset: Preset, dev_files: Sequence[Path], dev_lines: int) -
     from train.fit import Fit
     from train.model import ModelOptions
 
-    sources = read_sources(work)
+    sources = read_text(work).sources
     encoded, dev = dev_text(work, encoded_text(work), dev_files, preset.fit.stretch, dev_lines)
     vocabulary = Vocabulary((work / "vocab.model").read_bytes())
     shape = ModelOptions(len(vocabulary), preset.width, preset.cells)
@@ -141,7 +168,7 @@ def export(work: Path) -> dict[str, float]:
 
 def make_bundle(
     work: Path, out: Path, preset: Preset, name: str, language: str, version: str,
-    cldr: Path | None, notice: str,
+    cldr: Path | None,
 ) -> Path:  # fmt: skip
     """Put all parts in one file."""
     counts = Counts.load(_need(work / "counts.json.gz", "vocab"))
@@ -151,6 +178,7 @@ def make_bundle(
     settings = json.loads(_need(work / "fit.json", "fit").read_text())
     log = json.loads(_need(work / "log.json", "fit").read_text())
     best = best_row(log)
+    trained_on = read_text(work)
     lexicon = bundle.build_lexicon(
         counts, Vocabulary(vocabulary_model), preset.lexicon_size, preset.lexicon_least
     )
@@ -160,7 +188,7 @@ def make_bundle(
         "language": language,
         "version": version,
         "family": "lstm-tflite",
-        "notice": notice,
+        "notice": trained_on.notice,
         "words": len(lexicon),
         "emoji": len(table),
         "training": {
@@ -171,13 +199,13 @@ def make_bundle(
                     "licence": s.licence,
                     "words": counts.words.get(s.path.name, 0),
                 }
-                for s in read_sources(work)
+                for s in trained_on.sources
             ],
             "settings": {
                 **settings,
                 "pieces seen": best["pieces"],
                 "hours": round(sum(row["seconds"] for row in log) / 3600, 2),
-                "words counted": round(sum(n for t, n in counts.tokens.items() if text.is_word(t))),
+                "words counted": round(sum(n for t, n in counts.tokens.items() if is_word(t))),
             },
         },
         "figures": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import string
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,15 @@ class VocabularyOptions:
 
     An emoji below `emoji_min_count` is met too rarely for the model to learn when it is
     written; the engine still offers it by name. A run of signs above `sign_min_share`
-    of all tokens is one piece (``...``, ``:)``).
+    of all tokens is one piece (``...``, ``:)``). A letter below `letter_min_count` is
+    unknown: by count and not by share, or English text loses its ``é``.
     """
 
     size: int = 16_000
     emoji_min_count: float = 10.0
     sign_min_share: float = 4e-6
     word_min_count: float = 2.0
+    letter_min_count: float = 50.0
 
 
 def _commonest(counts: Mapping[str, float]) -> list[tuple[str, float]]:
@@ -60,6 +63,12 @@ def train_vocabulary(counts: Mapping[str, float], options: VocabularyOptions) ->
         for token, n in _commonest(counts)
         if token[0].isalnum() and n >= options.word_min_count
     ]
+    letters: Counter[str] = Counter()
+    for word, n in words:
+        letters.update(dict.fromkeys(word, n))
+    words = [
+        (word, n) for word, n in words if min(letters[c] for c in word) >= options.letter_min_count
+    ]
     out = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "words.tsv"
@@ -81,7 +90,7 @@ def train_vocabulary(counts: Mapping[str, float], options: VocabularyOptions) ->
                 remove_extra_whitespaces=False,
                 split_by_unicode_script=False,
                 split_by_number=False,
-                character_coverage=0.99995,
+                character_coverage=1.0,
                 num_threads=2,
                 minloglevel=2,
             )

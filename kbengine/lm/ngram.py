@@ -12,12 +12,14 @@ exact and needs nothing but numpy, and knows no more than its last few pieces.
 from __future__ import annotations
 
 import io
-import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from kbengine.arrays import load_arrays
 from kbengine.errors import ModelError
 from kbengine.protocols import Floats, Ints
 
@@ -108,20 +110,35 @@ class NgramModel:
     @classmethod
     def from_bytes(cls, data: bytes) -> NgramModel:
         """Raises ModelError where `data` is no such model."""
-        names = ("order", "lengths", "histories", "kinds", "pieces", "counts")
+        kinds = dict.fromkeys(("order", "lengths", "histories", "kinds", "pieces"), "i")
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as saved:
-                order, lengths, flat, kinds, pieces, counts = (saved[n] for n in names)
-            model = cls(int(order[0]), int(order[1]), {})
-            keys = np.split(flat, np.cumsum(lengths)[:-1])
-            ends = np.cumsum(kinds)[:-1]
-            values = zip(np.split(pieces, ends), np.split(counts, ends), strict=True)
-            for key, (after, n) in zip(keys, values, strict=True):
-                if len(after) != len(n) or not len(n) or after.min() < 0:
-                    raise ValueError
-                if after.max() >= model.vocab_size or not n.min() > cls.DISCOUNT:
-                    raise ValueError
-                model._counts[tuple(key.tolist())] = (after.astype(np.intp), n.astype(np.float32))
-        except (ValueError, KeyError, IndexError, EOFError, OSError, zipfile.BadZipFile) as error:
+            saved = load_arrays(data, {**kinds, "counts": "f"})
+            return cls._from_arrays(saved)
+        except ValueError as error:
             raise ModelError("the n-gram model is not readable; build the bundle again") from error
-        return model
+
+    @classmethod
+    def _from_arrays(cls, saved: Mapping[str, NDArray[Any]]) -> NgramModel:
+        """Raises ValueError where the arrays contradict each other."""
+        order, pieces, counts = saved["order"], saved["pieces"], saved["counts"]
+        lengths, sizes, flat = saved["lengths"], saved["kinds"], saved["histories"]
+        fit = len(order) == 2 and order.min() >= 1 and len(lengths) == len(sizes) > 0
+        if not fit or lengths.min() < 0 or lengths.max() >= order[0] or sizes.min() < 1:
+            raise ValueError("its tables do not fit together")
+        if lengths.sum() != len(flat) or not sizes.sum() == len(pieces) == len(counts):
+            raise ValueError("its tables have other lengths than they say")
+        if pieces.min() < 0 or pieces.max() >= order[1] or order[1] > 1 << 24:
+            raise ValueError("it has pieces beyond its vocabulary")
+        if not np.isfinite(counts).all() or counts.min() <= cls.DISCOUNT:
+            raise ValueError("it has counts that are none")
+        keys = np.split(flat, np.cumsum(lengths)[:-1])
+        ends = np.cumsum(sizes)[:-1]
+        values = zip(np.split(pieces, ends), np.split(counts, ends), strict=True)
+        return cls(
+            int(order[0]),
+            int(order[1]),
+            {
+                tuple(key.tolist()): (after.astype(np.intp), n.astype(np.float32))
+                for key, (after, n) in zip(keys, values, strict=True)
+            },
+        )

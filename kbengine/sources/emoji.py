@@ -73,7 +73,7 @@ class EmojiSource:
 
     def _just_named(self, query: Query, n: int) -> list[Candidate]:
         """Emoji of the last word, and of the last two and three as a phrase."""
-        words = [token for token in query.last_tokens if text.is_word(token)]
+        words = [token for token in query.place.last_tokens if text.is_word(token)]
         best: dict[str, Candidate] = {}
         for start in range(len(words)):
             for hit in self._table.exact(" ".join(words[start:]), n):
@@ -89,14 +89,14 @@ class EmojiSource:
         names = {hit.keyword: self._word_logp(query.node, hit.keyword) for hit in hits}
         found = []
         for hit in hits:
-            # No name is likelier than all words that begin so.
             parts = {
-                "language model": min(names[hit.keyword], total),
-                "typed so far": -total,
+                "language model": names[hit.keyword],
+                # No name is likelier than all words that begin so.
+                "typed so far": -max(total, names[hit.keyword]),
                 "by name": BY_NAME_LOGP,
                 "emoji of the name": math.log(hit.share),
             }
-            found.append(_candidate(hit.emoji, "name", parts, len(query.typed)))
+            found.append(_candidate(hit.emoji, "name", parts, query.replaces))
         return found
 
     def _word_logp(self, node: Node, name: str) -> float:

@@ -59,7 +59,7 @@ class PhraseSource:
                 parts = {"language model": logp, "typed so far": -total}
                 phrase = " ".join(words)
                 candidates.append(
-                    Candidate(phrase, "phrase", "phrases", logp - total, len(query.typed), parts)
+                    Candidate(phrase, "phrase", "phrases", logp - total, query.replaces, parts)
                 )
         return candidates
 

@@ -8,15 +8,35 @@ from kbengine.beam import Found
 from kbengine.tree import Node
 
 
-@dataclass(eq=False)
-class Query:
-    """node: the end of the committed text; typed, lower: the open word as it stands and in
-    lower case; last_tokens: the last few tokens before it. `found` keeps the word searches
-    by their size, for the sources that build on them."""
+@dataclass(frozen=True)
+class Place:
+    """Between two words. node: the end of the committed text; last_tokens: its last few."""
 
     node: Node
-    typed: str
-    lower: str
     sentence_start: bool
     last_tokens: tuple[str, ...]
-    found: dict[int, Found] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Query:
+    """A place, and the open word there.
+
+    raw: as it stands in the field; typed: in normal form; lower: that in lower case.
+    `found` keeps the word searches by their size, for the sources that build on them.
+    """
+
+    place: Place
+    raw: str
+    typed: str
+    lower: str
+    found: dict[int, Found] = field(default_factory=dict, compare=False)
+
+    @property
+    def node(self) -> Node:
+        """The end of the committed text."""
+        return self.place.node
+
+    @property
+    def replaces(self) -> int:
+        """How many characters of the field a candidate takes the place of."""
+        return len(self.raw)

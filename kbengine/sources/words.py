@@ -16,6 +16,7 @@ from kbengine.vocab import Vocabulary
 # Unknown words are asked for only where known ones do not fill the list, and the search
 # for them is wide and shallow: it is stopped early rather than finished.
 UNKNOWN_OPTIONS = BeamOptions(batch=8, calls=3, fan=16)
+LEAST_UNKNOWN_LOGP = math.log(1e-3)  # of a made-up word among all that agree with the letters
 NO_WORD_LOGP = math.log(1e-6)  # of what is typed and is no word: last in any list
 LEAST_WORDS = 5  # searched for at least, so that most callers share one search
 
@@ -42,35 +43,39 @@ class WordSource:
 
     @staticmethod
     def _join(known: Found, free: Found, k: int) -> Found:
-        best = dict(free.words)
+        total = max(known.total_logp, free.total_logp)
+        best = {w: h for w, h in free.words if h.score - total >= LEAST_UNKNOWN_LOGP}
         for word, hypothesis in known.words:
             if word not in best or hypothesis.score >= best[word].score:
                 best[word] = hypothesis
         words = sorted(best.items(), key=lambda item: (-item[1].score, item[0]))[:k]
-        return Found(words, max(known.total_logp, free.total_logp), known.exact and free.exact)
+        return Found(words, total, known.exact and free.exact)
 
     def written(self, query: Query, word: str) -> str:
         """A word in lower case as it should stand in the field."""
-        return text.follow_case(self.plain(word), query.typed, query.sentence_start)
+        return text.follow_case(self.plain(word), query.typed, query.place.sentence_start)
 
     def plain(self, word: str) -> str:
         """A word in lower case as it stands inside a sentence."""
         node = self._lexicon.find(word)
         return self._lexicon.written(node) if node is not None else word
 
-    def candidate(self, query: Query, word: str, hypothesis: Hypothesis, total: float) -> Candidate:
+    def _candidate(
+        self, query: Query, word: str, hypothesis: Hypothesis, total: float
+    ) -> Candidate:
         parts = {"language model": hypothesis.lm_logp, "typed so far": -total}
         if hypothesis.channel_logp:
             parts["channel"] = hypothesis.channel_logp
         return Candidate(
             self.written(query, word), "word", "words", sum(parts.values()),
-            len(query.typed), parts,
+            query.replaces, parts,
         )  # fmt: skip
 
     def propose(self, query: Query, n: int) -> list[Candidate]:
+        """The n best words, best first."""
         found = self.search(query, n)
         total = found.total_logp if query.typed else 0.0
-        return [self.candidate(query, word, hyp, total) for word, hyp in found.words[:n]]
+        return [self._candidate(query, word, hyp, total) for word, hyp in found.words[:n]]
 
     def literal(self, query: Query, n: int) -> Candidate:
         """What was typed, as it stands, as a finished word."""
@@ -85,8 +90,6 @@ class WordSource:
             self._tree.predict([node])
             logp += node.end_logp
         else:
-            logp = total + NO_WORD_LOGP
+            logp = max(total, -100.0) + NO_WORD_LOGP
         parts = {"language model": logp, "typed so far": -max(total, logp)}
-        return Candidate(
-            query.typed, "literal", "typed", sum(parts.values()), len(query.typed), parts
-        )
+        return Candidate(query.raw, "literal", "typed", sum(parts.values()), query.replaces, parts)

@@ -1,0 +1,645 @@
+"""One text field: whatever led to a text, the same is suggested there."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from kbengine import text
+from kbengine.lm.ngram import NgramModel
+from kbengine.predict import Predictor, context_pieces
+from kbengine.protocols import Floats
+from kbengine.session import Session
+from kbengine.types import Candidate, Context, Edit, Tap
+from tests.toys import messages, toy_emoji, toy_engine, toy_lexicon, toy_model, toy_vocabulary
+
+ALL_KINDS = "words:3,phrase:1,emoji:1,literal:1"
+
+
+def field(left: str = "", earlier: Sequence[str] = (), right: str = "") -> Session:
+    session = toy_engine().session()
+    session.set_context(left, earlier, right)
+    return session
+
+
+def type_all(session: Session, keys: str) -> None:
+    for key in keys:
+        session.type(key)
+
+
+def texts(candidates: list[Candidate]) -> list[str]:
+    return [c.text for c in candidates]
+
+
+def assert_same(found: list[Candidate], expected: list[Candidate]) -> None:
+    """The same candidates, their scores apart by rounding at most."""
+
+    def facts(candidates: list[Candidate]) -> list[tuple[object, ...]]:
+        return [(c.text, c.kind, c.source, c.replaces) for c in candidates]
+
+    assert facts(found) == facts(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert math.isclose(one.logp, other.logp, abs_tol=1e-6)
+
+
+def assert_sound(found: list[Candidate], typed: str) -> None:
+    """What holds of any list of candidates."""
+    assert len(set(texts(found))) == len(found)
+    for c in found:
+        assert c.text.strip(), "nothing that cannot be seen is suggested"
+        assert math.isfinite(c.logp)
+        assert c.logp < 1e-3, "a log-probability"
+        assert math.isclose(sum(c.parts.values()), c.logp, abs_tol=1e-6)
+        assert c.replaces == len(typed)
+
+
+# Any script equals a fresh field
+
+KEYS = st.sampled_from([*"theyouisandwpmcl" * 3, *" '.,!?1-)\n", "é", "ह", "ि", "😂", "the", "  "])
+LINES = st.sampled_from(["", "see you ", "I'm al", "Hello. ", "we had pasta on ", "don't w", "😂"])
+STEPS = st.one_of(
+    st.tuples(st.just("type"), KEYS),
+    st.tuples(st.just("type"), KEYS),
+    st.tuples(st.just("backspace"), st.just(0)),
+    st.tuples(st.just("accept"), st.integers(0, 4)),
+    st.tuples(st.just("literal"), st.just(0)),
+    st.tuples(st.just("jump"), st.integers(0, 30)),
+    st.tuples(st.just("look"), st.sampled_from([1, 3, 8])),
+    st.tuples(
+        st.just("set_context"),
+        st.tuples(LINES, st.lists(LINES, max_size=2), st.sampled_from(["", " you", "x", ")"])),
+    ),
+)
+
+
+class Host:
+    """A host application: a plain string and a caret, changed by the edits alone."""
+
+    def __init__(self) -> None:
+        self.session = toy_engine().session()
+        self.left = self.right = ""
+        self.earlier: list[str] = []
+
+    def apply(self, edit: Edit) -> None:
+        assert edit.delete <= len(self.left)
+        assert edit.delete_after <= len(self.right)
+        self.left = self.left[: len(self.left) - edit.delete] + edit.insert
+        self.right = self.right[edit.delete_after :]
+
+    def do(self, action: str, value: Any) -> None:
+        match action:
+            case "type":
+                self.apply(self.session.type(value))
+            case "backspace":
+                self.apply(self.session.backspace())
+            case "accept":
+                found = self.session.suggest(5)
+                if found:
+                    self.apply(self.session.accept(found[value % len(found)]))
+            case "literal":
+                literal = self.session.literal()
+                if literal is not None:
+                    self.apply(self.session.accept(literal))
+            case "jump":
+                whole, caret = self.left + self.right, value % (len(self.left + self.right) + 1)
+                self.session.jump(caret)
+                self.left, self.right = whole[:caret], whole[caret:]
+            case "look":
+                self.session.suggest(value)
+            case "set_context":
+                self.left, self.earlier, self.right = value
+                self.session.set_context(self.left, self.earlier, self.right)
+
+    def assert_like_a_fresh_field(self) -> None:
+        fresh = field(self.left, self.earlier, self.right)
+        assert (self.session.text, self.session.caret) == (fresh.text, fresh.caret)
+        assert self.session.typed == fresh.typed
+        for n, slots in ((3, "words"), (6, ALL_KINDS), (5, None)):
+            found = self.session.suggest(n, slots)
+            assert_same(found, fresh.suggest(n, slots))
+            assert_sound(found, self.session.typed)
+
+
+@given(st.lists(STEPS, max_size=14))
+@settings(max_examples=120)
+@example([("type", "n"), ("type", "o"), ("look", 1), ("look", 8), ("backspace", 0)])
+def test_any_script_equals_a_fresh_field(script: list[tuple[str, Any]]) -> None:
+    host = Host()
+    for action, value in script:
+        revision, before = host.session.revision, (host.left, host.right)
+        host.do(action, value)
+        assert (host.left, host.right) == (
+            host.session.text[: host.session.caret], host.session.text[host.session.caret :]
+        )  # fmt: skip
+        assert host.session.revision >= revision
+        if before != (host.left, host.right):
+            assert host.session.revision > revision
+    host.assert_like_a_fresh_field()
+
+
+def test_a_long_session_equals_a_fresh_field() -> None:
+    """Long enough that the session has forgotten much of what it had computed."""
+    host = Host()
+    for line in messages()[:12]:
+        for key in line:
+            host.do("type", key)
+            host.session.suggest(3)
+        host.do("type", " ")
+    host.assert_like_a_fresh_field()
+    for caret in (len(host.left) // 2, 3, 0):
+        host.do("jump", caret)
+        host.assert_like_a_fresh_field()
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.sampled_from([None, "words", ALL_KINDS])), max_size=4)
+)
+@settings(max_examples=40)
+def test_asking_changes_nothing(questions: list[tuple[int, str | None]]) -> None:
+    session = field("I'm al")
+    for n, slots in questions:
+        assert_same(session.suggest(n, slots), field("I'm al").suggest(n, slots))
+    assert session.text == "I'm al"
+    assert session.revision == 1
+
+
+@pytest.mark.parametrize("slots", [None, "words", ALL_KINDS])
+@pytest.mark.parametrize("line", ["", "see you ", "see you t", "Coffee", "un caf\u0301", "I don’"])
+def test_a_session_and_one_shot_agree(line: str, slots: str | None) -> None:
+    assert_same(field(line).suggest(5, slots), toy_engine().suggest(line, 5, slots=slots))
+
+
+def test_threads_share_an_engine() -> None:
+    lines = [line[: 3 + i] for i, line in enumerate(messages()[:12])]
+
+    def suggested(line: str) -> list[Candidate]:
+        return field(line).suggest(3) + toy_engine().suggest(line, 3)
+
+    alone = [suggested(line) for line in lines]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(suggested, lines * 3))
+    for found, expected in zip(together, alone * 3, strict=True):
+        assert_same(found, expected)
+
+
+# What is suggested
+
+
+def test_words_go_on_as_typed() -> None:
+    for line in messages()[:40]:
+        session = field()
+        type_all(session, line[:12])
+        typed = text.normalise(session.typed)
+        for c in session.suggest(5, "words"):
+            assert c.kind == "word"
+            assert c.text.casefold().startswith(typed.casefold())
+
+
+def test_what_the_chat_says_is_suggested() -> None:
+    assert field("I'm on my w").suggest(1)[0].text == "way"
+    assert field("the train to lond").suggest(1)[0].text == "London"
+    assert field("the train to LOND").suggest(1)[0].text == "LONDON"
+    assert "I" in texts(field("").suggest(3))
+    assert field("pizz").suggest(slots="words:1,emoji:1")[1].text == "🍕"
+    assert "The" in texts(field("Done. th").suggest(5, "words") + field("Done. Th").suggest(5))
+
+
+def test_earlier_messages_count_and_are_forgotten() -> None:
+    """The n-gram model sees the end of the last message."""
+    plain = field("").suggest(5)
+    asked = field("", ["Are you coming?"]).suggest(5)
+    assert [(c.text, c.logp) for c in asked] != [(c.text, c.logp) for c in plain]
+    session = field("", ["Are you coming?"])
+    session.suggest(5)
+    session.set_context("")
+    assert_same(session.suggest(5), plain)
+    assert session.context == Context()
+
+
+def test_context_is_what_stands_left_of_the_caret() -> None:
+    session = field("see you to", ["hi", "hello"], "morrow")
+    assert session.context == Context(("hi", "hello"), "see you ", (Tap("t"), Tap("o")))
+    assert session.context.typed == session.typed == "to"
+    assert (session.text, session.caret) == ("see you tomorrow", 10)
+
+
+def test_places_where_the_finger_fell_are_kept_for_the_open_word() -> None:
+    session = toy_engine().session()
+    session.type("t", 4.5, 0.5, 10.0)
+    session.type("o", 8.5, 0.5)
+    assert session.context.taps == (Tap("t", 4.5, 0.5, 10.0), Tap("o", 8.5, 0.5))
+    session.backspace()
+    assert session.context.taps == (Tap("t", 4.5, 0.5, 10.0),)
+    session.type(" ")
+    session.type("a", 0.5, 1.5)
+    assert session.context == Context((), "t ", (Tap("a", 0.5, 1.5),))
+    session.jump(0)
+    session.jump(3)
+    assert session.context.taps == (Tap("a"),)
+
+
+def test_how_many_are_shown() -> None:
+    assert len(field("t").suggest()) == 3
+    assert len(field("t").suggest(7)) == 7
+    assert len(toy_engine().session("words:4").suggest()) == 4
+    assert len(toy_engine().session("words:4").suggest(2)) == 2
+    assert len(toy_engine().session("words:4").suggest(slots="words:1,emoji:1")) == 2
+    assert toy_engine().session("words:2,emoji:1").places == 3
+    assert toy_engine().session("words").places == 3
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_fewer_than_one_cannot_be_shown(n: int) -> None:
+    with pytest.raises(ValueError, match="candidates"):
+        field("t").suggest(n)
+
+
+def test_slots_that_cannot_be_read_are_refused() -> None:
+    with pytest.raises(ValueError, match="slot"):
+        toy_engine().session("verbs")
+    with pytest.raises(ValueError, match="slot"):
+        field("t").suggest(3, "verbs")
+
+
+# Edits
+
+
+def word(session: Session) -> Candidate:
+    return session.suggest(1, "words")[0]
+
+
+def test_accept_takes_the_place_of_the_open_word_and_adds_a_space() -> None:
+    session = field("see you tom")
+    assert session.accept(word(session)) == Edit(3, "tomorrow ")
+    assert session.text == "see you tomorrow "
+    assert session.typed == ""
+
+
+@pytest.mark.parametrize("right", [" you", "", ")", "(you", "😂"])
+def test_after_accept_the_caret_stands_behind_one_space(right: str) -> None:
+    """A space that follows serves for the new one."""
+    session = field("I th", right=right)
+    chosen = word(session)
+    served = right.startswith(" ")
+    assert session.accept(chosen) == Edit(2, f"{chosen.text} ", int(served))
+    assert session.text == f"I {chosen.text} {right.removeprefix(' ')}"
+    assert session.caret == len(f"I {chosen.text} ")
+    assert session.typed == ""
+
+
+@pytest.mark.parametrize("right", ["\nyou", "\u00a0you", "\t"])
+def test_accept_adds_no_space_before_white_space_of_another_kind(right: str) -> None:
+    session = field("I th", right=right)
+    chosen = word(session)
+    assert session.accept(chosen) == Edit(2, chosen.text)
+    assert session.text == f"I {chosen.text}{right}"
+    assert session.type(".") == Edit(0, "."), "there was no added space to take away"
+
+
+def test_a_closing_sign_does_not_glue_two_words() -> None:
+    """The space was the user's own, and two words stand on either side of it."""
+    session = field("I th", right=" you")
+    chosen = word(session)
+    session.accept(chosen)
+    session.type(".")
+    assert session.text != f"I {chosen.text}.you"
+    assert sorted(session.text) == sorted(f"I {chosen.text} you.")
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "left_over"),
+    [
+        ("see you tom", "orrow then", "then"),
+        ("see you tom", "'s all", "all"),
+        ("see you tom", "'", "'"),
+        ("I 'tom", "orrow' then", "' then"),
+        ("see you tom", "_x", "_x"),
+        ("see you tom", "9", "9"),
+        ("see you tom", "e\u0301s then", "then"),
+        ("see you tom", "हिन्दी then", "then"),
+        ("see you ", "tomorrow", "tomorrow"),
+    ],
+)
+def test_accept_takes_the_open_word_whole(left: str, right: str, left_over: str) -> None:
+    session = field(left, right=right)
+    chosen = word(session)
+    edit = session.accept(chosen)
+    before = left.removesuffix("tom")
+    assert session.text == f"{before}{chosen.text} {left_over}"
+    assert right[edit.delete_after :] == left_over
+
+
+@pytest.mark.parametrize("left", ["Hi.", "one,", "10", "(see)", "so:", "yes😂", "Hi!", "cat🐱"])
+def test_a_word_right_after_a_sign_gets_a_space_before_it(left: str) -> None:
+    session = field(left)
+    chosen = word(session)
+    assert session.accept(chosen) == Edit(0, f" {chosen.text} ")
+    assert session.text == f"{left} {chosen.text} "
+
+
+@pytest.mark.parametrize("left", ["", "Hi ", "(", "well-", "Hi\n", '"', "#"])
+def test_elsewhere_it_gets_none(left: str) -> None:
+    session = field(left)
+    chosen = word(session)
+    session.accept(chosen)
+    assert session.text == f"{left}{chosen.text} "
+
+
+@pytest.mark.parametrize("sign", [*".,!?)]}", "...", "?!"])
+def test_a_closing_sign_takes_the_place_of_the_added_space(sign: str) -> None:
+    session = field("see you tom")
+    session.accept(word(session))
+    assert session.type(sign) == Edit(1, sign)
+    assert session.text == f"see you tomorrow{sign}"
+    assert session.type(sign) == Edit(0, sign), "once"
+
+
+@pytest.mark.parametrize("key", ["a", "(", "1", "-", "😂", " ", ":", ";"])
+def test_other_keys_leave_the_added_space(key: str) -> None:
+    session = field("see you tom")
+    session.accept(word(session))
+    assert session.type(key) == Edit(0, key)
+    assert session.text == f"see you tomorrow {key}"
+
+
+def test_a_space_that_the_user_typed_stays() -> None:
+    session = field("see you tomorrow")
+    session.type(" ")
+    assert session.type(".") == Edit(0, ".")
+    session = field("see you tom")
+    session.accept(word(session))
+    session.jump(3)
+    session.jump(len(session.text))
+    assert session.type(".") == Edit(0, "."), "the caret had been elsewhere"
+
+
+def test_backspace() -> None:
+    session = field("ab", right="c")
+    assert session.backspace() == Edit(1)
+    assert session.text == "ac"
+    session.backspace()
+    revision = session.revision
+    assert session.backspace() == Edit()
+    assert (session.text, session.revision) == ("c", revision)
+
+
+@pytest.mark.parametrize(
+    ("left", "gone"),
+    [
+        ("so 😂", "😂"),
+        ("so 👩🏽\u200d🚀", "👩🏽\u200d🚀"),
+        ("so ❤️", "❤️"),
+        ("🇬🇧🇫🇷", "🇫🇷"),
+        ("a👍🏽", "👍🏽"),
+        ("👍a", "a"),
+        ("cafe\u0301", "e\u0301"),
+        ("e\u0301\u0302", "e\u0301\u0302"),
+        ("\u0301", "\u0301"),
+        ("a\ud83d", "\ud83d"),
+        ("a\n", "\n"),
+    ],
+)
+def test_backspace_takes_what_is_seen_as_one(left: str, gone: str) -> None:
+    session = field(left, right="x")
+    assert session.backspace() == Edit(len(gone))
+    assert session.text == left.removesuffix(gone) + "x"
+
+
+def test_backspace_leaves_no_finger_of_what_is_gone() -> None:
+    session = toy_engine().session()
+    for i, key in enumerate("ee\u0301"):
+        session.type(key, float(i), 0.0)
+    session.backspace()
+    assert session.context.taps == (Tap("e", 0.0, 0.0),)
+
+
+@pytest.mark.parametrize("caret", [-1, 4, 99])
+def test_the_caret_cannot_stand_outside(caret: int) -> None:
+    session = field("ab", right="c")
+    with pytest.raises(ValueError, match="caret"):
+        session.jump(caret)
+    assert (session.text, session.caret, session.revision) == ("abc", 2, 1)
+
+
+@pytest.mark.parametrize("change", ["type", "backspace", "jump", "set_context"])
+def test_a_stale_candidate_is_refused(change: str) -> None:
+    session = field("see you tom")
+    stale = word(session)
+    match change:
+        case "type":
+            session.type("o")
+        case "backspace":
+            session.backspace()
+        case "jump":
+            session.jump(8)
+        case "set_context":
+            session.set_context("see you ")
+    before = (session.text, session.caret, session.revision)
+    with pytest.raises(ValueError, match="another text"):
+        session.accept(stale)
+    assert (session.text, session.caret, session.revision) == before
+
+
+TYPED = ["x", "Zq", "don'", "O'N", "ह", "हिन्", "ไทย", "我们", "я", "caf\u0065\u0301", "qqq" * 30]
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_what_was_typed_can_always_be_had(typed: str) -> None:
+    session = field("see you ")
+    type_all(session, typed)
+    literal = session.literal()
+    assert literal is not None
+    assert (literal.kind, literal.replaces) == ("literal", len(typed))
+    assert unicodedata.normalize("NFC", literal.text) == unicodedata.normalize("NFC", typed)
+    assert_sound([literal], typed)
+    session.accept(literal)
+    assert session.text == f"see you {literal.text} "
+
+
+@pytest.mark.parametrize("left", ["", "see you ", "10", "Hi.", "😂", "'"])
+def test_there_is_no_literal_where_no_word_is_open(left: str) -> None:
+    assert field(left).literal() is None
+
+
+# Any text
+
+ANY_CHAR = st.characters(exclude_categories=()) | st.sampled_from(
+    [*"\x00\x1b\ud800\udfff\u200b\u200d\u202e\ufeff\ufffe\u0301\u093e'’-_", "😂", "👍🏽", "🇬🇧"]
+)
+ANY_TEXT = st.lists(ANY_CHAR, max_size=12).map("".join)
+EXTREMES = {
+    "nothing": "",
+    "emoji only": "😂❤️👍🏽👩🏽\u200d🚀🇬🇧" * 9,
+    "signs only": "?!...---((()))''\"\"" * 9,
+    "apostrophes": "a'" * 300,
+    "one long word": "a" * 10_000,
+    "many words": "so we had pasta " * 700,
+    "spaces": " \t\n\u00a0\u3000" * 99,
+    "right to left": "שָׁלוֹם מרحבا \u202eabc\u202c",
+    "Chinese": "我们明天去吃饭吧",
+    "Thai": "เก็บเงินที่นี่",
+    "Hindi": "नमस्ते दुनिया",
+    "control": "".join(map(chr, range(32))) + "\x7f\x85\x9b",
+    "surrogates": "\ud83d x \ude00\ud83d",
+    "unnormalised": "cafe\u0301 A\u030a \ufb01 \u1e9b\u0323",
+    "accents only": "\u0301" * 300,
+    "marks of the vocabulary": "\u2581the <unk><s></s>",
+    "noncharacters": "\ufffe\uffff\U0010ffff",
+}
+
+
+def use(session: Session, left: str) -> None:
+    """Everything a host does, on some text; nothing may raise, all must be sound."""
+    session.set_context(left, [left, "hi"], left[:3])
+    assert session.text == left + left[:3]
+    for n, slots in ((1, None), (3, ALL_KINDS), (3, "words")):
+        assert_sound(session.suggest(n, slots), session.typed)
+    literal = session.literal()
+    if literal is not None:
+        assert_sound([literal], session.typed)
+    for char in left[-3:]:
+        session.type(char)
+        session.suggest(2)
+    found = session.suggest(5)
+    if found:
+        session.accept(found[-1])
+    session.backspace()
+    session.jump(len(session.text) // 2)
+    session.suggest(3)
+
+
+def assert_still_itself(session: Session) -> None:
+    session.set_context("see you t")
+    assert_same(session.suggest(5), field("see you t").suggest(5))
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+def test_extreme_texts(name: str) -> None:
+    session = toy_engine().session()
+    use(session, EXTREMES[name])
+    assert_still_itself(session)
+
+
+SHARED = toy_engine().session()
+
+
+@given(ANY_TEXT)
+@settings(max_examples=80)
+def test_any_text(left: str) -> None:
+    use(SHARED, left)
+    assert_still_itself(SHARED)
+
+
+@given(ANY_TEXT)
+@settings(max_examples=40)
+def test_any_text_equals_a_fresh_field(keys: str) -> None:
+    host = Host()
+    for key in keys:
+        host.do("type", key)
+    assert host.left == keys
+    host.assert_like_a_fresh_field()
+
+
+# What a key costs
+
+PathState = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+class Counting:
+    """The toy model, with a note of all it is asked; its states carry their whole path."""
+
+    def __init__(self, model: NgramModel) -> None:
+        self._model = model
+        self.vocab_size = model.vocab_size
+        self.advanced: list[tuple[int, ...]] = []
+        self.stepped: list[tuple[int, ...]] = []
+
+    def start(self) -> PathState:
+        return (), self._model.start()
+
+    def advance(self, pieces: Sequence[int], states: Sequence[PathState]) -> list[PathState]:
+        paths = [(*path, piece) for piece, (path, _) in zip(pieces, states, strict=True)]
+        self.advanced += paths
+        after = self._model.advance(pieces, [state for _, state in states])
+        return list(zip(paths, after, strict=True))
+
+    def step(
+        self, pieces: Sequence[int], states: Sequence[PathState]
+    ) -> tuple[Floats, list[PathState]]:
+        paths = [(*path, piece) for piece, (path, _) in zip(pieces, states, strict=True)]
+        self.stepped += paths
+        logp, after = self._model.step(pieces, [state for _, state in states])
+        return np.asarray(logp), list(zip(paths, after, strict=True))
+
+
+def counted() -> tuple[Counting, Session]:
+    model = Counting(toy_model())
+    return model, Session(Predictor(model, toy_vocabulary(), toy_lexicon(), toy_emoji()))
+
+
+def context_of(session: Session) -> tuple[int, ...]:
+    """The path of the committed text."""
+    return tuple(context_pieces(toy_vocabulary(), session.context.earlier, session.context.before))
+
+
+def steps_of_context(model: Counting, session: Session) -> list[tuple[int, ...]]:
+    """What was asked of the model about the committed text."""
+    path = context_of(session)
+    return [p for p in model.advanced + model.stepped if p == path[: len(p)]]
+
+
+@pytest.mark.parametrize("slots", ["words", ALL_KINDS])
+@pytest.mark.parametrize("word_typed", ["tomorrow", "xyzzy", "don't", "pizza"])
+def test_a_key_steps_nothing_of_the_context(slots: str, word_typed: str) -> None:
+    model, session = counted()
+    session.set_context("I'll see you all ", ["hi there", "hello"])
+    session.suggest(3, slots)
+    assert steps_of_context(model, session), "the count sees the context when it is new"
+    model.advanced.clear()
+    model.stepped.clear()
+    for key in word_typed:
+        session.type(key)
+        session.suggest(3, slots)
+    for _ in word_typed:
+        session.backspace()
+        session.suggest(3, slots)
+    assert model.advanced == []
+    assert steps_of_context(model, session) == []
+
+
+def test_committed_words_are_stepped_once() -> None:
+    """Over a whole message, with searches at every key, and what is accepted of it."""
+    model, session = counted()
+    for key in "I'm on my way, see you ":
+        session.type(key)
+        session.suggest(3)
+    session.accept(session.suggest(3)[0])
+    session.suggest(3)
+    asked = Counter(steps_of_context(model, session))
+    path = context_of(session)
+    assert set(asked) == {path[: i + 1] for i in range(len(path))}
+    assert set(asked.values()) == {1}
+
+
+def test_going_back_costs_nothing_anew() -> None:
+    model, session = counted()
+    session.set_context("see you all tomorrow then ")
+    session.suggest(3)
+    for caret in (8, 12, 21):
+        session.jump(caret)
+        session.suggest(3)
+    model.advanced.clear()
+    model.stepped.clear()
+    for caret in (8, 12, 21, len(session.text)):
+        session.jump(caret)
+        session.suggest(3)
+    assert model.advanced == []
