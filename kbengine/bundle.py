@@ -104,7 +104,7 @@ def _manifest(path: Path, data: bytes) -> dict[str, Any]:
         manifest = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: its manifest is not JSON; fetch or build it again") from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
+    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
         raise BundleError(f"{path} is not a kbengine bundle; give one that `train bundle` made")
     if manifest["format"] != FORMAT:
         raise BundleError(

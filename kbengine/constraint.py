@@ -11,6 +11,7 @@ from kbengine.lexicon import Lexicon
 from kbengine.protocols import Cursor, Extensions, Ints
 from kbengine.vocab import Vocabulary
 
+LONGEST_PIECE = 16  # letters; SentencePiece makes none that are longer
 _LAST = "\U0010ffff"  # sorts after every letter
 
 
@@ -23,7 +24,7 @@ def agreeing(texts: Sequence[str], rest: str, lo: int, hi: int) -> tuple[int, in
     begin = bisect_left(texts, rest, lo, hi)
     end = bisect_left(texts, rest + _LAST, begin, hi)
     parts = []
-    for length in range(len(rest)):
+    for length in range(min(len(rest), LONGEST_PIECE + 1)):
         place = bisect_left(texts, rest[:length], lo, hi)
         while place < hi and texts[place] == rest[:length]:
             parts.append(place)

@@ -2,7 +2,7 @@
 
 The words share a tree of pieces whose nodes stand in breadth-first order, the children of
 a node side by side and sorted by their letters, so that the words that begin as typed are
-a range found by bisection. On disk (an .npz of flat arrays, N nodes, node 0 the root):
+a range found by bisection. On disk (`kbengine.arrays`; N nodes, node 0 the root):
 
     pieces    uint16[N]  the piece that leads to the node
     children  uint16[N]  how many children it has; their places follow by summing up
@@ -13,7 +13,6 @@ a range found by bisection. On disk (an .npz of flat arrays, N nodes, node 0 the
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -22,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kbengine import text
-from kbengine.arrays import load_arrays
+from kbengine.arrays import dump_arrays, load_arrays
 from kbengine.errors import BundleError
 from kbengine.protocols import Ints
 from kbengine.vocab import MARK, Vocabulary
 
+_ARRAYS = {"pieces": "u2", "children": "u2", "rarity": "u1", "form": "u1", "written": "u1"}
 _STEPS_PER_NAT = 12
 _NO_WORD = 255
 _FORMS = {text.Shape.LOWER: 0, text.Shape.TITLE: 1, text.Shape.UPPER: 2, text.Shape.MIXED: 3}
@@ -133,25 +133,23 @@ class Lexicon:
 
     def to_bytes(self) -> bytes:
         """The lexicon as it stands on disk; see the module's docstring."""
-        out = io.BytesIO()
         special = "\n".join(self._written[i] for i in sorted(self._written))
         counts = np.diff(np.array([1, *self._ends]))
-        np.savez(
-            out,
-            pieces=self.pieces.astype(np.uint16),
-            children=counts.astype(np.uint16),
-            rarity=self._rarity,
-            form=self._form,
-            written=np.frombuffer(special.encode(), np.uint8),
+        return dump_arrays(
+            {
+                "pieces": self.pieces.astype(np.uint16),
+                "children": counts.astype(np.uint16),
+                "rarity": self._rarity,
+                "form": self._form,
+                "written": np.frombuffer(special.encode(), np.uint8),
+            }
         )
-        return out.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes, vocabulary: Vocabulary) -> Lexicon:
         """Raises BundleError where `data` is no lexicon for this vocabulary."""
-        names = ("pieces", "children", "rarity", "form", "written")
         try:
-            found = load_arrays(data, dict.fromkeys(names, "u"))
+            found = load_arrays(data, _ARRAYS)
         except ValueError as error:
             raise BundleError("the lexicon is not readable; build the bundle again") from error
         return cls(found, vocabulary)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import get_args
 
 from kbengine.types import Candidate, Kind
@@ -14,14 +15,12 @@ _SLOT_RE = re.compile(r"\s*([a-z]+)\s*(?::\s*(\d{1,3}))?\s*")
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Best first, each text once; of two with one text the likelier, a literal last."""
+    """Best first; of two of one kind and text the likelier, a literal after its equals."""
     order = sorted(candidates, key=lambda c: (-c.logp, c.kind == "literal", c.text))
-    shown: dict[str, Candidate] = {}
+    first: dict[tuple[Kind, str], Candidate] = {}
     for candidate in order:
-        known = shown.get(candidate.text)
-        if known is None or (known.kind == "literal" and candidate.kind != "literal"):
-            shown[candidate.text] = candidate
-    return sorted(shown.values(), key=lambda c: (-c.logp, c.text))
+        first.setdefault((candidate.kind, candidate.text), candidate)
+    return list(first.values())
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,17 @@ class Slots:
         the first kind named.
         """
         if self.places is None:
-            return ranked[:n]
-        by_kind = {kind: [c for c in ranked if c.kind == kind] for kind, _ in self.places}
+            # What was typed is no news where it is a known word as well.
+            known = {c.text for c in ranked if c.kind != "literal"}
+            return [c for c in ranked if c.kind != "literal" or c.text not in known][:n]
         shown: list[Candidate] = []
+
+        def take(kind: Kind, most: int) -> None:
+            texts = {c.text for c in shown}
+            left = (c for c in ranked if c.kind == kind and c.text not in texts)
+            shown.extend(islice(left, min(most, n - len(shown))))
+
         for kind, places in self.places:
-            take = n - len(shown) if places is None else min(places, n - len(shown))
-            shown += by_kind[kind][:take]
-            del by_kind[kind][:take]
-        first = self.places[0][0]
-        return shown + by_kind[first][: n - len(shown)]
+            take(kind, n if places is None else places)
+        take(self.places[0][0], n)
+        return shown

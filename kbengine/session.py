@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from enum import Enum
 
@@ -14,7 +13,6 @@ from kbengine.types import Candidate, Context, Edit, Tap
 # Signs that take the place of the space that `accept` has added. Colon and semicolon are
 # not among them: after a word they mostly begin an emoticon.
 _CLOSING_SIGNS = frozenset(".,!?)]}")
-_OPEN_WORD_REST_RE = re.compile(r"(?:[^\W\d_]|')*")
 
 
 class _Space(Enum):
@@ -63,7 +61,7 @@ class Session:
     @property
     def typed(self) -> str:
         """The letters of the open word left of the caret."""
-        return text.split_open_word(self._left[-256:])[1]
+        return text.split_open_word(self._left)[1]
 
     @property
     def context(self) -> Context:
@@ -112,13 +110,15 @@ class Session:
     def backspace(self) -> Edit:
         """Delete the character left of the caret, an emoji or an accented letter as a whole;
         at the start of the field, nothing."""
-        gone = len(text.last_character(self._left))
+        last = text.last_character(self._left)
+        gone = len(last)
         if not gone:
             return Edit()
-        if self._taps:
-            self._taps.pop()
-        self._change(self._left[:-gone], self._right)
-        return Edit(delete=gone)
+        left = self._left[:-gone]
+        while self._taps and gone > 0:
+            gone -= len(self._taps.pop().char)
+        self._change(left, self._right)
+        return Edit(delete=len(last))
 
     def jump(self, caret: int) -> None:
         """Put the caret elsewhere in the field.
@@ -156,8 +156,7 @@ class Session:
         that follows already serves for the new one, and after a sign or a digit one is put
         before the candidate. Returns what the host must do to its own text.
 
-        Raises ValueError where the candidate was made for another text (the open word is
-        not the one it replaces).
+        Raises ValueError where the candidate was made for an open word of another length.
         """
         typed = self.typed
         if candidate.replaces != len(typed):
@@ -166,8 +165,7 @@ class Session:
             )
         after = 0
         if typed:
-            rest = _OPEN_WORD_REST_RE.match(self._right)
-            after = rest.end() if rest else 0
+            after = len(text.rest_of_word(self._right))
         served = self._right[after : after + 1] == " "
         glued = not typed and candidate.kind != "emoji" and _wants_space(self._left)
         insert = " " * glued + candidate.text + " "

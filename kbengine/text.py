@@ -21,21 +21,30 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from enum import Enum
+from itertools import pairwise
 
-# Combining marks that belong to a word (Latin, Cyrillic, Hebrew, Arabic, the Indic
-# blocks, Thai): `\w` leaves them out, and a word must not end before its accents.
-_MARKS = (
-    "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u0610-\u061a\u064b-\u065f\u0670"
-    "\u06d6-\u06dc\u0900-\u0903\u093a-\u093c\u093e-\u094f\u0951-\u0957\u0981-\u0983\u09bc-\u09cd"
-    "\u0a01-\u0a03\u0a3c-\u0a4d\u0a81-\u0a83\u0abc-\u0acd\u0b01-\u0b03\u0b3c-\u0b4d\u0b82-\u0bcd"
-    "\u0c00-\u0c04\u0c3e-\u0c4d\u0c81-\u0c83\u0cbc-\u0ccd\u0d00-\u0d03\u0d3b-\u0d4d\u0e31-\u0e3a"
-    "\u0e47-\u0e4e"
-)
-_LETTER = rf"(?:[^\W\d_]|[{_MARKS}])"
-_WORD = rf"{_LETTER}+(?:'{_LETTER}+)*"
+
+def _marks() -> str:
+    """The combining marks of the basic plane, as ranges of a character class: `\\w` leaves
+    them out, and a word must not end before its accents and vowel signs."""
+    found = [i for i in range(0x300, 0x10000) if unicodedata.category(chr(i))[0] == "M"]
+    ends = [(a, b) for a, b in pairwise(found) if b != a + 1]
+    firsts = [found[0], *(b for _, b in ends)]
+    lasts = [*(a for a, _ in ends), found[-1]]
+    return "".join(f"\\u{a:04x}-\\u{b:04x}" for a, b in zip(firsts, lasts, strict=True))
+
+
+# U+02BC counts as a letter but is typed for an apostrophe.
+_LETTER = rf"(?:[^\W\d_\u02bc]|[{_marks()}])"
+# Inside a word, too: ZWNJ and ZWJ, which Persian and Indic words are written with.
+_WORD = rf"{_LETTER}+(?:['\u200c\u200d]{_LETTER}+)*"
 _TOKEN_RE = re.compile(rf"{_WORD}|\d+|(?:(?!{_LETTER})[^\s\d])+")
 _WORD_RE = re.compile(_WORD)
-_OPEN_WORD_RE = re.compile(rf"{_LETTER}+(?:['\u2019]{_LETTER}+)*['\u2019]?\Z")
+# As it is typed, before `normalise`: with any of the apostrophes, perhaps the last sign yet.
+_INNER = "'\u2019\u02bc\u200c\u200d"
+_OPEN_WORD_RE = re.compile(rf"{_LETTER}+(?:[{_INNER}]{_LETTER}+)*[{_INNER}]?\Z")
+_REST_OF_WORD_RE = re.compile(rf"{_LETTER}*(?:[{_INNER}]{_LETTER}+)*")
+MAX_WORD = 256  # letters; a longer run is read from its end
 
 # One spelling for signs that keyboards and word processors write in several ways.
 _PLAIN = str.maketrans(
@@ -69,8 +78,8 @@ class Shape(Enum):
 def normalise(text: str) -> str:
     """`text` in NFC with plain quotes, without control and unseen characters.
 
-    Any string gives a string: lone surrogates, which cannot be encoded, become U+FFFD,
-    and line breaks and tabs become spaces.
+    Any string gives a string: lone surrogates, which cannot be encoded, are left out, and
+    line breaks and tabs become spaces.
     """
     if text.isascii():
         return _CONTROL_RE.sub(" ", text)
@@ -170,8 +179,14 @@ def split_open_word(text: str) -> tuple[str, str]:
     >>> split_open_word("They see you t")
     ('They see you ', 't')
     """
-    match = _OPEN_WORD_RE.search(text)
+    match = _OPEN_WORD_RE.search(text, max(0, len(text) - MAX_WORD))
     return (text[: match.start()], match.group()) if match else (text, "")
+
+
+def rest_of_word(right: str) -> str:
+    """What stands of the open word right of the caret."""
+    match = _REST_OF_WORD_RE.match(right[:MAX_WORD])
+    return match.group() if match else ""
 
 
 def last_character(line: str) -> str:
@@ -185,19 +200,20 @@ def last_character(line: str) -> str:
         if not isinstance(last.value, str):
             return str(last.chars)
     marks = 0
-    while marks < len(tail) - 1 and unicodedata.combining(tail[-1 - marks]):
+    while marks < len(tail) - 1 and unicodedata.category(tail[-1 - marks])[0] == "M":
         marks += 1
     return tail[len(tail) - 1 - marks :] if tail else ""
 
 
 def starts_sentence(before: str) -> bool:
-    """Whether a keyboard would have its shift key down after `before`.
+    """Whether a keyboard would have its shift key down after a text, in whatever form.
 
-    True for an empty field and after ``.``, ``!``, ``?`` followed by a space, also with
-    a closing quote or bracket between them.
+    True for an empty field or line, and after ``.``, ``!``, ``?`` followed by a space, also
+    with a closing quote or bracket between them.
     """
-    tail = before.rstrip().rstrip("\"')]")
-    return not tail or (tail[-1] in ".!?" and before[-1:].isspace())
+    line = normalise(before[-64:].rpartition("\n")[2])
+    tail = line.rstrip().rstrip("\"')]")
+    return not tail or (tail[-1] in ".!?" and line[-1:].isspace())
 
 
 def shape(word: str) -> Shape:
@@ -223,7 +239,7 @@ def follow_case(word: str, typed: str, sentence_start: bool) -> str:
     lower case, where the lexicon's own capitals are restored (``lond`` -> ``London``).
     """
     given = shape(typed)
-    if given is Shape.UPPER and len(typed) > 1:
+    if given is Shape.UPPER:
         return word.upper()
     if given is Shape.TITLE:
         return title(word)

@@ -79,7 +79,7 @@ class StateTree:
         than that can be asked for at once.
         Nodes above them whose state is not known yet are advanced first.
         """
-        wanted = [node for node in nodes if node.logp is None]
+        wanted = [node for node in dict.fromkeys(nodes) if node.logp is None]
         for node in nodes:
             if node.logp is not None:
                 self._rows.move_to_end(node)

@@ -9,7 +9,6 @@ nothing else, so a piece either begins something new (a *boundary* piece: ``▁t
 from __future__ import annotations
 
 import functools
-import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +20,11 @@ from kbengine.errors import BundleError
 
 MARK = "\u2581"
 UNK, BOS, EOS = 0, 1, 2  # ids that the training fixes: unknown, message start, message end
+
+
+def _goes_on(letters: str) -> bool:
+    """Whether letters can stand inside a word: ``ing``, ``n't``, ``'s``, ``'``."""
+    return letters.isalpha() or letters == "'" or text.is_word(f"a{letters}")
 
 
 class PieceIndex(NamedTuple):
@@ -54,19 +58,17 @@ class Vocabulary:
                 "the vocabulary does not begin with <unk>, <s>, </s>; train it with `train vocab`"
             )
         self._ids = {piece: i for i, piece in enumerate(self.pieces)}
-        inside = np.array(
-            [p == "'" or p[0].isalnum() or text.is_word(f"a{p}") for p in self.pieces]
-        )
-        self.boundary: NDArray[np.bool_] = ~inside
-        self.first_letters = self._index([i for i, p in enumerate(self.pieces) if p[0] == MARK])
-        self.inner_letters = self._index(np.flatnonzero(inside).tolist())
-        self.digest = hashlib.sha256(model).hexdigest()
+        inside = [i for i, p in enumerate(self.pieces) if p[0].isalnum() or _goes_on(p)]
+        self.boundary: NDArray[np.bool_] = np.ones(size, np.bool_)
+        self.boundary[inside] = False
+        first = [i for i, p in enumerate(self.pieces) if p[0] == MARK]
+        self.first_letters, self.inner_letters = self._index(first), self._index(inside)
         self.encode_token = functools.lru_cache(maxsize=16384)(self._encode_token)
 
     def _index(self, ids: list[int]) -> PieceIndex:
         """Of some pieces those that spell letters (or nothing: the mark alone)."""
         spelt = sorted((self.pieces[i].removeprefix(MARK), i) for i in ids)
-        spelt = [(t, i) for t, i in spelt if not t or text.is_word(f"a{t}") or t == "'"]
+        spelt = [(letters, i) for letters, i in spelt if not letters or _goes_on(letters)]
         return PieceIndex([t for t, _ in spelt], np.array([i for _, i in spelt], np.intp))
 
     def __len__(self) -> int:

@@ -168,15 +168,23 @@ def test_rank_orders_by_logp_then_text() -> None:
     assert texts(rank(given_)) == ["c", "a", "b"]
 
 
-def test_of_one_text_the_likelier_stays() -> None:
-    found = rank([candidate("a", "word", -3), candidate("a", "phrase", -2)])
-    assert [(c.kind, c.logp) for c in found] == [("phrase", -2)]
+def test_of_one_kind_and_text_the_likelier_stays() -> None:
+    found = rank([candidate("a", "word", -3), candidate("a", "word", -2)])
+    assert [(c.kind, c.logp) for c in found] == [("word", -2)]
 
 
 @pytest.mark.parametrize("literal_logp", [-0.5, -1.0, -9.0])
 def test_a_literal_gives_way_to_the_same_text_of_another_kind(literal_logp: float) -> None:
-    found = rank([candidate("a", "literal", literal_logp), candidate("a", "word", -1.0)])
-    assert [c.kind for c in found] == ["word"]
+    ranked = rank([candidate("a", "literal", literal_logp), candidate("a", "word", -1.0)])
+    assert [c.kind for c in Slots.any().fill(ranked, 3)] == ["word"]
+    assert [c.kind for c in Slots.parse("words:1,literal:1").fill(ranked, 3)] == ["word"]
+
+
+def test_a_literal_is_shown_where_the_same_word_is_not() -> None:
+    ranked = rank(
+        [candidate("b", "word", -0.1), candidate("a", "word", -1), candidate("a", "literal", -1)]
+    )
+    assert texts(Slots.parse("words:1,literal:1").fill(ranked, 2)) == ["b", "a"]
 
 
 @given(
@@ -189,9 +197,10 @@ def test_a_literal_gives_way_to_the_same_text_of_another_kind(literal_logp: floa
         )
     )
 )
-def test_rank_keeps_every_text_once_best_first(candidates: list[Candidate]) -> None:
+def test_rank_keeps_every_kind_and_text_once_best_first(candidates: list[Candidate]) -> None:
     found = rank(candidates)
-    assert sorted(texts(found)) == sorted({c.text for c in candidates})
+    pairs = sorted((c.kind, c.text) for c in found)
+    assert pairs == sorted({(c.kind, c.text) for c in candidates})
     assert all(a.logp >= b.logp for a, b in pairwise(found))
     assert set(found) <= set(candidates)
     assert rank(reversed(found)) == found

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 import unicodedata
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kbengine import text
 from kbengine.lm.ngram import NgramModel
-from kbengine.predict import Predictor, context_pieces
+from kbengine.predict import EARLIER_WINDOW, WINDOW, Predictor, context_pieces, window
 from kbengine.protocols import Floats
 from kbengine.session import Session
 from kbengine.types import Candidate, Context, Edit, Tap
+from kbengine.vocab import BOS, EOS
 from tests.toys import messages, toy_emoji, toy_engine, toy_lexicon, toy_model, toy_vocabulary
 
 ALL_KINDS = "words:3,phrase:1,emoji:1,literal:1"
@@ -129,14 +130,18 @@ class Host:
             assert_sound(found, self.session.typed)
 
 
-@given(st.lists(STEPS, max_size=14))
-@settings(max_examples=120)
-@example([("type", "n"), ("type", "o"), ("look", 1), ("look", 8), ("backspace", 0)])
-def test_any_script_equals_a_fresh_field(script: list[tuple[str, Any]]) -> None:
+@given(st.lists(STEPS, max_size=14), st.booleans())
+@settings(max_examples=100)
+@example([("type", "n"), ("type", "o"), ("look", 1), ("look", 8), ("backspace", 0)], False)
+@example([("type", "s"), ("type", "e"), ("backspace", 0), ("type", "o")], True)
+def test_any_script_equals_a_fresh_field(script: list[tuple[str, Any]], eager: bool) -> None:
+    """eager: with suggestions asked for at every step, as a keyboard does."""
     host = Host()
     for action, value in script:
         revision, before = host.session.revision, (host.left, host.right)
         host.do(action, value)
+        if eager:
+            host.session.suggest(3)
         assert (host.left, host.right) == (
             host.session.text[: host.session.caret], host.session.text[host.session.caret :]
         )  # fmt: skip
@@ -191,6 +196,24 @@ def test_threads_share_an_engine() -> None:
         assert_same(found, expected)
 
 
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("“Hi.” ", '"Hi." '),
+        ("‘Hi!’ ", "'Hi!' "),
+        ("wait… ", "wait... "),
+        ("I don’t ", "I don't "),
+        ("I don’t wan", "I don't wan"),
+        ("Hi.\u200b ", "Hi. "),
+        ("un cafe\u0301 ", "un café "),
+        ("pizza\ufeff ", "pizza "),
+    ],
+)
+def test_a_text_predicts_as_its_normal_form_does(written: str, plain: str) -> None:
+    assert text.normalise(written) == plain
+    assert_same(field(written).suggest(6), field(plain).suggest(6))
+
+
 # What is suggested
 
 
@@ -211,6 +234,18 @@ def test_what_the_chat_says_is_suggested() -> None:
     assert "I" in texts(field("").suggest(3))
     assert field("pizz").suggest(slots="words:1,emoji:1")[1].text == "🍕"
     assert "The" in texts(field("Done. th").suggest(5, "words") + field("Done. Th").suggest(5))
+
+
+def test_emoji_are_named_by_two_letters_or_more_and_by_the_last_words() -> None:
+    def emoji(left: str) -> list[str]:
+        return texts(field(left).suggest(1, "emoji"))
+
+    assert (emoji("p"), emoji("pi"), emoji("so pizz")) == ([], ["🍕"], ["🍕"])
+    assert emoji("I want pizza ") == ["🍕"]
+    assert emoji("a red heart ") == ["❤️"]
+    assert emoji("sun ") == ["🌞"]
+    names = field("the sun with face ").suggest(9, "emoji")
+    assert next(c.text for c in names if c.source == "name") == "🌞", "not another with a face"
 
 
 def test_earlier_messages_count_and_are_forgotten() -> None:
@@ -284,7 +319,7 @@ def test_accept_takes_the_place_of_the_open_word_and_adds_a_space() -> None:
     assert session.typed == ""
 
 
-@pytest.mark.parametrize("right", [" you", "", ")", "(you", "😂"])
+@pytest.mark.parametrize("right", [" you", "", ")", "(you", "😂", "\nyou", "\u00a0you"])
 def test_after_accept_the_caret_stands_behind_one_space(right: str) -> None:
     """A space that follows serves for the new one."""
     session = field("I th", right=right)
@@ -296,23 +331,16 @@ def test_after_accept_the_caret_stands_behind_one_space(right: str) -> None:
     assert session.typed == ""
 
 
-@pytest.mark.parametrize("right", ["\nyou", "\u00a0you", "\t"])
-def test_accept_adds_no_space_before_white_space_of_another_kind(right: str) -> None:
-    session = field("I th", right=right)
-    chosen = word(session)
-    assert session.accept(chosen) == Edit(2, chosen.text)
-    assert session.text == f"I {chosen.text}{right}"
-    assert session.type(".") == Edit(0, "."), "there was no added space to take away"
-
-
 def test_a_closing_sign_does_not_glue_two_words() -> None:
     """The space was the user's own, and two words stand on either side of it."""
     session = field("I th", right=" you")
     chosen = word(session)
     session.accept(chosen)
-    session.type(".")
-    assert session.text != f"I {chosen.text}.you"
-    assert sorted(session.text) == sorted(f"I {chosen.text} you.")
+    assert session.type(".") == Edit(1, ". ")
+    assert session.type(".") == Edit(1, ". "), "an ellipsis grows together"
+    assert session.text == f"I {chosen.text}.. you"
+    session.type("s")
+    assert session.type(".") == Edit(0, "."), "only right after"
 
 
 @pytest.mark.parametrize(
@@ -551,34 +579,48 @@ def test_any_text_equals_a_fresh_field(keys: str) -> None:
 
 # What a key costs
 
-PathState = tuple[tuple[int, ...], tuple[int, ...]]
+
+class Held:
+    """A state that knows its path."""
+
+    def __init__(self, path: tuple[int, ...], state: tuple[int, ...]) -> None:
+        self.path, self.state = path, state
 
 
 class Counting:
-    """The toy model, with a note of all it is asked; its states carry their whole path."""
+    """The toy model, with a note of all it is asked and of the states that are kept."""
 
     def __init__(self, model: NgramModel) -> None:
         self._model = model
         self.vocab_size = model.vocab_size
         self.advanced: list[tuple[int, ...]] = []
         self.stepped: list[tuple[int, ...]] = []
+        self.kept: weakref.WeakSet[Held] = weakref.WeakSet()
 
-    def start(self) -> PathState:
-        return (), self._model.start()
+    def start(self) -> Held:
+        return Held((), self._model.start())
 
-    def advance(self, pieces: Sequence[int], states: Sequence[PathState]) -> list[PathState]:
-        paths = [(*path, piece) for piece, (path, _) in zip(pieces, states, strict=True)]
-        self.advanced += paths
-        after = self._model.advance(pieces, [state for _, state in states])
-        return list(zip(paths, after, strict=True))
+    def _held(
+        self, pieces: Sequence[int], before: Sequence[Held], after: Sequence[tuple[int, ...]]
+    ) -> list[Held]:
+        found = [
+            Held((*held.path, piece), state)
+            for piece, held, state in zip(pieces, before, after, strict=True)
+        ]
+        self.kept.update(found)
+        return found
 
-    def step(
-        self, pieces: Sequence[int], states: Sequence[PathState]
-    ) -> tuple[Floats, list[PathState]]:
-        paths = [(*path, piece) for piece, (path, _) in zip(pieces, states, strict=True)]
-        self.stepped += paths
-        logp, after = self._model.step(pieces, [state for _, state in states])
-        return np.asarray(logp), list(zip(paths, after, strict=True))
+    def advance(self, pieces: Sequence[int], states: Sequence[Held]) -> list[Held]:
+        after = self._model.advance(pieces, [held.state for held in states])
+        found = self._held(pieces, states, after)
+        self.advanced += [held.path for held in found]
+        return found
+
+    def step(self, pieces: Sequence[int], states: Sequence[Held]) -> tuple[Floats, list[Held]]:
+        logp, after = self._model.step(pieces, [held.state for held in states])
+        found = self._held(pieces, states, after)
+        self.stepped += [held.path for held in found]
+        return logp, found
 
 
 def counted() -> tuple[Counting, Session]:
@@ -643,3 +685,52 @@ def test_going_back_costs_nothing_anew() -> None:
         session.jump(caret)
         session.suggest(3)
     assert model.advanced == []
+
+
+def test_the_memory_of_a_session_is_bounded() -> None:
+    model, session = counted()
+    for line in messages()[:40]:
+        for place in range(0, len(line), 3):
+            session.set_context(line[:place], [line])
+            session.suggest(3)
+    assert len(model.stepped) > 4000, "far more was computed"
+    assert len(model.kept) < 2000
+
+
+# How much of a text is read
+
+LONG = "so we had pasta and it was good, you know? " * 200
+
+
+@given(st.integers(0, len(LONG)), st.integers(0, len(LONG)))
+@settings(max_examples=60)
+def test_the_end_of_a_text_is_read(start: int, end: int) -> None:
+    before = LONG[start:end]
+    read = window(before)
+    assert before.endswith(read)
+    assert len(read) <= WINDOW
+    assert len(read) >= min(len(before), WINDOW // 4)
+    if len(read) < len(before):
+        assert before[-len(read) - 1] == " ", "no word is cut"
+
+
+def test_what_is_read_begins_at_few_places_while_a_text_grows() -> None:
+    """Or every key of a long text would have all of it stepped anew."""
+    begins = {n - len(window(LONG[:n])) for n in range(len(LONG))}
+    assert len(begins) <= 2 + 2 * len(LONG) // WINDOW
+
+
+def test_earlier_messages_are_read_from_the_last_as_far_as_there_is_room() -> None:
+    vocabulary = toy_vocabulary()
+    two = context_pieces(vocabulary, ["see you", "hello"], "I ")
+    assert two == [
+        BOS, *vocabulary.encode("see you"), EOS, *vocabulary.encode("hello"), EOS,
+        *vocabulary.encode("I "),
+    ]  # fmt: skip
+    assert context_pieces(vocabulary, ["", " ", "see you", "", "hello"], "I ") == two
+    message = "hello you " * 10
+    many = context_pieces(vocabulary, [message] * 100, "")
+    fitting = EARLIER_WINDOW // len(message)
+    assert many == [BOS, *([*vocabulary.encode(message), EOS] * fitting)]
+    longest = context_pieces(vocabulary, ["hello you " * 999], "")
+    assert 1 < len(longest) <= EARLIER_WINDOW + 2

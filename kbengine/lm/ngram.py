@@ -11,7 +11,6 @@ exact and needs nothing but numpy, and knows no more than its last few pieces.
 
 from __future__ import annotations
 
-import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kbengine.arrays import load_arrays
+from kbengine.arrays import dump_arrays, load_arrays
 from kbengine.errors import ModelError
 from kbengine.protocols import Floats, Ints
 
@@ -93,27 +92,25 @@ class NgramModel:
         return logp
 
     def to_bytes(self) -> bytes:
-        """An .npz of flat arrays: histories, their lengths, and the pieces after each."""
-        out = io.BytesIO()
+        """Flat arrays (`kbengine.arrays`): histories, their lengths, and the pieces after each."""
         histories = sorted(self._counts)
-        np.savez_compressed(
-            out,
-            order=np.array([self.order, self.vocab_size], np.int64),
-            lengths=np.array([len(h) for h in histories], np.int64),
-            histories=np.array([i for h in histories for i in h], np.int64),
-            kinds=np.array([len(self._counts[h][0]) for h in histories], np.int64),
-            pieces=np.concatenate([self._counts[h][0] for h in histories]).astype(np.int64),
-            counts=np.concatenate([self._counts[h][1] for h in histories]),
+        return dump_arrays(
+            {
+                "order": np.array([self.order, self.vocab_size], np.int64),
+                "lengths": np.array([len(h) for h in histories], np.int64),
+                "histories": np.array([i for h in histories for i in h], np.int64),
+                "kinds": np.array([len(self._counts[h][0]) for h in histories], np.int64),
+                "pieces": np.concatenate([self._counts[h][0] for h in histories]).astype(np.int64),
+                "counts": np.concatenate([self._counts[h][1] for h in histories]),
+            }
         )
-        return out.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> NgramModel:
         """Raises ModelError where `data` is no such model."""
-        kinds = dict.fromkeys(("order", "lengths", "histories", "kinds", "pieces"), "i")
+        whole = dict.fromkeys(("order", "lengths", "histories", "kinds", "pieces"), "i8")
         try:
-            saved = load_arrays(data, {**kinds, "counts": "f"})
-            return cls._from_arrays(saved)
+            return cls._from_arrays(load_arrays(data, {**whole, "counts": "f4"}))
         except ValueError as error:
             raise ModelError("the n-gram model is not readable; build the bundle again") from error
 
@@ -131,9 +128,13 @@ class NgramModel:
             raise ValueError("it has pieces beyond its vocabulary")
         if not np.isfinite(counts).all() or counts.min() <= cls.DISCOUNT:
             raise ValueError("it has counts that are none")
+        starts = np.cumsum(sizes)[:-1]
+        ascends = np.diff(pieces) > 0
+        ascends[starts - 1] = True  # from one history to the next they may fall
+        if not ascends.all():
+            raise ValueError("it has a piece twice after one history")
         keys = np.split(flat, np.cumsum(lengths)[:-1])
-        ends = np.cumsum(sizes)[:-1]
-        values = zip(np.split(pieces, ends), np.split(counts, ends), strict=True)
+        values = zip(np.split(pieces, starts), np.split(counts, starts), strict=True)
         return cls(
             int(order[0]),
             int(order[1]),

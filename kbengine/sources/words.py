@@ -18,6 +18,7 @@ from kbengine.vocab import Vocabulary
 UNKNOWN_OPTIONS = BeamOptions(batch=8, calls=3, fan=16)
 LEAST_UNKNOWN_LOGP = math.log(1e-3)  # of a made-up word among all that agree with the letters
 NO_WORD_LOGP = math.log(1e-6)  # of what is typed and is no word: last in any list
+LONGEST_WORD = 64  # letters; what is longer is no word, and not worth a search
 LEAST_WORDS = 5  # searched for at least, so that most callers share one search
 
 
@@ -31,9 +32,12 @@ class WordSource:
         """The best words that agree with the query, n or more, as hypotheses."""
         k = max(n, LEAST_WORDS)
         found = query.found.get(k)
+        if found is None and len(query.lower) > LONGEST_WORD:
+            found = query.found[k] = Found([], -math.inf, True)
         if found is None:
-            spell = self._vocabulary.spell
-            found = search(self._tree, query.node, Known(self._lexicon, query.lower), spell, k)
+            spell, options = self._vocabulary.spell, BeamOptions(calls=BeamOptions.calls + k)
+            known = Known(self._lexicon, query.lower)
+            found = search(self._tree, query.node, known, spell, k, options)
             if len(found.words) < k and query.typed and text.is_word(query.lower + "a"):
                 any_word = Typed(self._vocabulary, query.lower)
                 free = search(self._tree, query.node, any_word, spell, k, UNKNOWN_OPTIONS)
@@ -80,7 +84,7 @@ class WordSource:
     def literal(self, query: Query, n: int) -> Candidate:
         """What was typed, as it stands, as a finished word."""
         total = self.search(query, n).total_logp
-        if text.is_word(query.lower):
+        if text.is_word(query.lower) and len(query.lower) <= LONGEST_WORD:
             node, logp = query.node, 0.0
             for piece in self._vocabulary.encode_token(query.lower):
                 self._tree.predict([node])
