@@ -16,7 +16,7 @@ _SLOT_RE = re.compile(r"\s*([a-z]+)\s*(?::\s*(\d{1,3}))?\s*")
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Best first; of two of one kind and text the likelier, a literal after its equals."""
-    order = sorted(candidates, key=lambda c: (-c.logp, c.kind == "literal", c.text))
+    order = sorted(candidates, key=lambda c: (-c.logp, c.kind == "literal", c.text, c.kind))
     first: dict[tuple[Kind, str], Candidate] = {}
     for candidate in order:
         first.setdefault((candidate.kind, candidate.text), candidate)

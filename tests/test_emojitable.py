@@ -231,7 +231,7 @@ def test_any_table_comes_back_as_it_was(entries: list[EmojiEntry]) -> None:
     ],
 )
 def test_a_broken_table_is_refused_in_one_sentence(data: bytes) -> None:
-    with pytest.raises(BundleError, match="^[^\n]*emoji table[^\n]*build the bundle again$"):
+    with pytest.raises(BundleError, match=r"^[^\n]*emoji table[^\n]*build the bundle again$"):
         EmojiTable.from_bytes(data)
 
 

@@ -111,7 +111,8 @@ def test_a_committed_word_is_the_search_s_own(engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["", " ", "😀😀", "...", "?!", "a" * 10_000, "word " * 3_000, "שלום עולם ", "你好吗", "\x00\x1b\x07",
+    ["", " ", "😀😀", "...", "?!", "a" * 10_000, "word " * 3_000,
+     "שלום עולם ", "你好吗", "\x00\x1b\x07",
      "\ud83d", "e\u0301" * 50, "👩‍👩‍👧‍👦 ", "\u202eabc ", "1,234.50 ", "http://x.y/z?"],
 )  # fmt: skip
 def test_any_text_gets_an_answer_and_leaves_nothing_behind(engine: Engine, line: str) -> None:
