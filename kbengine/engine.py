@@ -41,7 +41,11 @@ class Engine:
 
         Raises ValueError for slots that cannot be read.
         """
-        return Session(self.predictor(), Slots.parse(slots) if slots else None)
+        policy = Slots.parse(slots) if slots else None
+        predictor = self.predictor()
+        if policy is None or policy.wants("emoji"):
+            predictor.emoji.prepare()
+        return Session(predictor, policy)
 
     def suggest(
         self, line: str, n: int = 3, earlier: Sequence[str] = (), slots: str | None = None

@@ -61,7 +61,7 @@ class Lexicon:
         self.texts: list[str] = [spelt[i] for i in self.pieces.tolist()]
         if np.any(self._parents >= np.arange(1, size)):
             raise BundleError("the lexicon is no tree; build the bundle again")
-        self._letters = self._count_letters([len(s) for s in spelt])
+        self._letters = self._count_letters(np.array([len(s) for s in spelt], np.intp))
         self._rarity = arrays["rarity"]
         self._form = arrays["form"]
         special = np.flatnonzero(self._form == 3).tolist()
@@ -69,11 +69,16 @@ class Lexicon:
         self._written = dict(zip(special, written, strict=False))
         self._size = int((self._rarity != _NO_WORD).sum())
 
-    def _count_letters(self, lengths: list[int]) -> list[int]:
-        letters = [0]
-        for piece, parent in zip(self.pieces[1:].tolist(), self._parents.tolist(), strict=True):
-            letters.append(letters[parent] + lengths[piece])
-        return letters
+    def _count_letters(self, lengths: Ints) -> list[int]:
+        """How many letters lead to each node, a level of the tree at a time."""
+        letters = lengths[self.pieces]
+        letters[0] = 0
+        begin, end = 1, self._ends[0]
+        while begin < end:
+            letters[begin:end] += letters[self._parents[begin - 1 : end - 1]]
+            begin, end = end, self._ends[end - 1]
+        found: list[int] = letters.tolist()
+        return found
 
     def __len__(self) -> int:
         return self._size

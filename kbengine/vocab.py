@@ -48,7 +48,7 @@ class Vocabulary:
         try:
             self._sp = spm.SentencePieceProcessor(model_proto=model)
             size = self._sp.get_piece_size()
-            self.pieces: list[str] = [self._sp.id_to_piece(i) for i in range(size)]
+            self.pieces: list[str] = self._sp.id_to_piece(list(range(size)))
         except (RuntimeError, UnicodeDecodeError) as error:
             raise BundleError(
                 "the vocabulary is not a SentencePiece model; build the bundle again"

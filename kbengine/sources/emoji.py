@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 
@@ -36,10 +37,25 @@ class EmojiSource:
         self, tree: StateTree, vocabulary: Vocabulary, table: EmojiTable, words: WordSource
     ) -> None:
         self._tree, self._vocabulary, self._table, self._words = tree, vocabulary, table, words
-        known = [(p, i) for i, p in enumerate(vocabulary.pieces) if text.is_emoji(p)]
-        self._emoji = [p for p, _ in known]
-        self._ids: Ints = np.array([i for _, i in known], np.intp)
-        self._place = {p: n for n, p in enumerate(self._emoji)}
+
+    @cached_property
+    def _known(self) -> list[tuple[str, int]]:
+        """The emoji that the model has pieces for, and those pieces."""
+        return [(p, i) for i, p in enumerate(self._vocabulary.pieces) if text.is_emoji(p)]
+
+    @cached_property
+    def _ids(self) -> Ints:
+        return np.array([i for _, i in self._known], np.intp)
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {p: n for n, (p, _) in enumerate(self._known)}
+
+    def prepare(self) -> None:
+        """Build now what the first emoji would have to wait for, some 50 ms: the index of
+        names, and the `emoji` package's tables."""
+        self._table.find("a", 1)
+        self._place.get("")
 
     def propose(self, query: Query, n: int) -> list[Candidate]:
         """The best n emoji, best first."""
@@ -57,10 +73,10 @@ class EmojiSource:
         logp: Floats = query.node.logp[self._ids]
         best = np.argsort(-logp, kind="stable")[:n].tolist()
         found = [
-            _candidate(self._emoji[i], "language model", {"language model": float(logp[i])})
+            _candidate(self._known[i][0], "language model", {"language model": float(logp[i])})
             for i in best
         ]
-        shown = {self._emoji[i] for i in best}
+        shown = {self._known[i][0] for i in best}
         for hit in self._just_named(query, n):
             place = self._place.get(hit.text)
             # An emoji that the model knows may be named as well: the likelier counts.
