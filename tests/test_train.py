@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import signal
 import subprocess
@@ -17,9 +18,11 @@ import kbengine
 from kbengine.bundle import read_bundle
 from kbengine.errors import ModelError
 from kbengine.lm.tflite import TFLiteModel
+from kbengine.text import is_word
 from kbengine.vocab import BOS, EOS
+from train import recipe
 from train.__main__ import main
-from train.corpus import Source, one_pass
+from train.corpus import Counts, Source, one_pass
 from train.export import convert, export
 from train.fit import Stream, load_best
 from train.model import ModelOptions, RecurrentLM
@@ -82,6 +85,26 @@ def test_a_folder_with_another_text_s_run_is_refused(
     ]
     assert main(again) == 1
     assert "other text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_the_recipe_takes_a_corpora_folder(tmp_path: Path, free: bool) -> None:
+    corpora, work = tmp_path / "corpora", tmp_path / "work"
+    lines = gzip.compress(CHAT.read_bytes())
+    for folder, table in (("train", recipe.FREE), ("train-nc", recipe.UNCLEAR)):
+        (corpora / folder).mkdir(parents=True)
+        for name in table:
+            (corpora / folder / f"{name}.txt.gz").write_bytes(lines)
+    options = ["--preset", "tiny", "--corpora", str(corpora), "--work", str(work)]
+    assert main(["vocab", *options, *(["--free"] if free else [])]) == 0
+    chosen = json.loads((work / "sources.json").read_text())
+    names = {Path(s["path"]).name.removesuffix(".txt.gz") for s in chosen["sources"]}
+    assert names == set(recipe.FREE) | (set() if free else set(recipe.UNCLEAR))
+    assert ("states no licence" in chosen["notice"]) is not free
+    counted = Counts.load(work / "counts.json.gz")
+    weight = sum(s["weight"] for s in chosen["sources"])
+    (once,) = {n for n in counted.words.values()}
+    assert sum(n for t, n in counted.tokens.items() if is_word(t)) == pytest.approx(once * weight)
 
 
 @pytest.mark.parametrize(
