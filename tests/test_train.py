@@ -103,7 +103,7 @@ def test_the_recipe_takes_a_corpora_folder(tmp_path: Path, free: bool) -> None:
     assert ("states no licence" in chosen["notice"]) is not free
     counted = Counts.load(work / "counts.json.gz")
     weight = sum(s["weight"] for s in chosen["sources"])
-    (once,) = {n for n in counted.words.values()}
+    (once,) = set(counted.words.values())
     assert sum(n for t, n in counted.tokens.items() if is_word(t)) == pytest.approx(once * weight)
 
 
