@@ -16,10 +16,10 @@ from kbengine.tree import Node, StateTree
 from kbengine.types import Candidate
 from kbengine.vocab import Vocabulary
 
-# P(the emoji is wanted | a word that names it is): the shipped model's text has 16 emoji
+# P(the emoji is wanted | a word that names it is): the shipped model's text has 6.3 emoji
 # to a thousand words ("emoji a word in the text", in the model card that `train bundle`
-# writes), and none of it says which word stood for which.
-BY_NAME_LOGP = math.log(0.016)
+# writes), and nothing in it says which word stood for which.
+BY_NAME_LOGP = math.log(0.0063)
 LEAST_LETTERS = 2  # a single letter names nothing
 NAMES = 8  # how many names are weighed at a key
 
