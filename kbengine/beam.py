@@ -202,7 +202,8 @@ def search(
         if not batch:
             exact = True
             break
-        tree.predict([path.node for path in batch])
+        # The root along with them, so that a wide search does not push out its own row.
+        tree.predict([root, *(path.node for path in batch)])
         for path in batch:
             run.finish(path)
             run.expand(path)

@@ -87,16 +87,18 @@ def main(argv: list[str] | None = None) -> int:
         from kbengine import repl
 
         return repl.run(engine, args.slots)
-    except (ValueError, KbengineError) as error:
-        print(f"kbengine: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
         return 0  # the reader has gone
+    except (ValueError, OSError, KbengineError) as error:
+        print(f"kbengine: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _suggest(engine: Engine, args: argparse.Namespace) -> int:
-    n = args.n if args.n is not None else engine.session(args.slots).places
-    found = engine.suggest(args.text, n, args.earlier, args.slots)
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    found = engine.suggest(args.text, args.n, args.earlier, args.slots)
     if args.json:
         rows = [
             {

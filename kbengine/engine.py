@@ -17,7 +17,12 @@ DEFAULT_BUNDLE = Path(__file__).parent / "models" / "en.bundle"
 
 
 def context_of(line: str, earlier: Sequence[str] = ()) -> Context:
-    """The context of a text whose caret stands at its end; an open word becomes taps."""
+    """The context of a text whose caret stands at its end; an open word becomes taps.
+
+    Raises ValueError where `line` is no text, or `earlier` no list of texts.
+    """
+    if isinstance(earlier, str) or not all(isinstance(t, str) for t in (line, *earlier)):
+        raise ValueError("a context is a text, and earlier messages are a list of texts")
     before, typed = text.split_open_word(line)
     return Context(tuple(earlier), before, tuple(Tap(c) for c in typed))
 
@@ -41,17 +46,27 @@ class Engine:
 
         Raises ValueError for slots that cannot be read.
         """
-        policy = Slots.parse(slots) if slots else None
+        policy = None if slots is None else Slots.parse(slots)
         predictor = self.predictor()
         if policy is None or policy.wants("emoji"):
             predictor.emoji.prepare()
         return Session(predictor, policy)
 
     def suggest(
-        self, line: str, n: int = 3, earlier: Sequence[str] = (), slots: str | None = None
+        self,
+        line: str,
+        n: int | None = None,
+        earlier: Sequence[str] = (),
+        slots: str | None = None,
     ) -> list[Candidate]:
-        """The best n candidates at the end of a text, best first; from any thread."""
-        policy = Slots.parse(slots) if slots else None
+        """The best candidates at the end of a text, best first: n, or as many as there are
+        slots, or 3. From any thread.
+
+        Raises ValueError for n below 1 and for slots that cannot be read.
+        """
+        policy = None if slots is None else Slots.parse(slots)
+        if n is None:
+            n = (policy.total if policy else None) or Session.PLACES
         with self._lock:
             return self._one_shot.suggest(context_of(line, earlier), n, policy)
 

@@ -34,24 +34,33 @@ def window(before: str) -> str:
     return before[max(start, space + 1) :]
 
 
+def recent(earlier: Sequence[str]) -> list[str]:
+    """The last of the earlier messages, EARLIER_WINDOW characters at most.
+
+    As with `window`, the cut moves in steps of half of it, so that a growing conversation is
+    read afresh once in many messages and not with every one.
+    """
+    messages = [message[-EARLIER_WINDOW:] for message in earlier]
+    half = EARLIER_WINDOW // 2
+    total = sum(len(message) for message in messages)
+    skip = 0 if total <= EARLIER_WINDOW else -(-(total - EARLIER_WINDOW) // half) * half
+    first = 0
+    while skip > 0 and first < len(messages) - 1:
+        skip -= len(messages[first])
+        first += 1
+    return messages[first:]
+
+
 def context_pieces(vocabulary: Vocabulary, earlier: Sequence[str], before: str) -> list[int]:
     """The pieces of a conversation and of the open message: BOS m1 EOS m2 EOS ... mn.
 
-    Earlier messages are taken from the last backwards as far as EARLIER_WINDOW goes, and
-    none where the open message is longer than WINDOW.
+    No earlier messages are read where the open one is longer than WINDOW.
     """
-    chosen: list[list[int]] = []
-    room = EARLIER_WINDOW if len(before) <= WINDOW else 0
-    for message in reversed(earlier):
-        message = message[-EARLIER_WINDOW:]
-        room -= len(message)
-        if room < 0:
-            break
-        pieces = vocabulary.encode(message)
-        if pieces:
-            chosen.append([*pieces, EOS])
-    before_pieces = [piece for message in reversed(chosen) for piece in message]
-    return [BOS, *before_pieces, *vocabulary.encode(window(before))]
+    pieces = [BOS]
+    for message in recent(earlier) if len(before) <= WINDOW else ():
+        encoded = vocabulary.encode(message)
+        pieces += [*encoded, EOS] if encoded else []
+    return pieces + vocabulary.encode(window(before))
 
 
 class Predictor:

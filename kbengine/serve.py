@@ -5,6 +5,8 @@ cannot be answered gets ``{"error": "one sentence"}`` and the server goes on.
 
     {"op": "predict", "context": "see you ", "prefix": "to", "k": 5, "earlier": ["hi"]}
         -> {"candidates": ["tomorrow", ...], "scores": [-0.4, ...], "kinds": ["word", ...]}
+    {"op": "emoji", "context": "happy birthday ", "k": 5}
+        -> {"candidates": ["🎂", ...], "scores": [...]}
     {"op": "info"}      -> {"name", "version", "model_bytes", ...}
     {"op": "learn"}     -> {"ok": false, "reason": ...} until learning exists
     {"op": "reset"}     -> {"ok": true}: there is nothing to forget yet
@@ -38,6 +40,7 @@ class Server:
         self._predictor = engine.predictor()
         self._ops: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "predict": self._predict,
+            "emoji": self._emoji,
             "info": self._info,
             "learn": lambda request: {"ok": False, "reason": "this version does not learn yet"},
             "reset": lambda request: {"ok": True},
@@ -72,25 +75,25 @@ class Server:
             return {"error": str(error)}
 
     def _predict(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        context, prefix = request.get("context", ""), request.get("prefix", "")
-        k, earlier = request.get("k", 3), request.get("earlier", [])
-        if not isinstance(context, str) or not isinstance(prefix, str):
-            raise RequestError("context and prefix must be strings")
-        if type(k) is not int or not 1 <= k <= MAX_CANDIDATES:
-            raise RequestError(f"k must be a whole number from 1 to {MAX_CANDIDATES}")
-        if not isinstance(earlier, list) or not all(isinstance(m, str) for m in earlier):
-            raise RequestError("earlier must be a list of strings, the oldest first")
-        taps = tuple(
-            Tap(char, *place)
-            for char, place in zip(
-                prefix, _touches(request.get("touches"), len(prefix)), strict=True
-            )
-        )
-        found = self._predictor.suggest(Context(tuple(earlier), context, taps), k, self._slots)
+        context, k, earlier = _common(request)
+        prefix = request.get("prefix", "")
+        if not isinstance(prefix, str):
+            raise RequestError("prefix must be a string")
+        touches = _touches(request.get("touches"), len(prefix))
+        taps = tuple(Tap(char, *place) for char, place in zip(prefix, touches, strict=True))
+        found = self._predictor.suggest(Context(earlier, context, taps), k, self._slots)
         return {
             "candidates": [c.text for c in found],
             "scores": [round(c.logp, 4) for c in found],
             "kinds": [c.kind for c in found],
+        }
+
+    def _emoji(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        context, k, earlier = _common(request)
+        found = self._predictor.suggest(Context(earlier, context), k, Slots.parse("emoji"))
+        return {
+            "candidates": [c.text for c in found],
+            "scores": [round(c.logp, 4) for c in found],
         }
 
     def _info(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,6 +105,22 @@ class Server:
             "slots": str(self._slots),
             "note": bundle.manifest.get("notice", ""),
         }
+
+
+def _common(request: Mapping[str, Any]) -> tuple[str, int, tuple[str, ...]]:
+    """Context, k and earlier messages of a request."""
+    context, k, earlier = (
+        request.get("context", ""),
+        request.get("k", 3),
+        request.get("earlier", []),
+    )
+    if not isinstance(context, str):
+        raise RequestError("context must be a string")
+    if type(k) is not int or not 1 <= k <= MAX_CANDIDATES:
+        raise RequestError(f"k must be a whole number from 1 to {MAX_CANDIDATES}")
+    if not isinstance(earlier, list) or not all(isinstance(m, str) for m in earlier):
+        raise RequestError("earlier must be a list of strings, the oldest first")
+    return context, k, tuple(earlier)
 
 
 def _touches(touches: Any, size: int) -> list[tuple[float, float] | tuple[()]]:

@@ -14,6 +14,8 @@ from kbengine.types import Candidate, Context, Edit, Tap
 # not among them: after a word they mostly begin an emoticon.
 _CLOSING_SIGNS = frozenset(".,!?)]}")
 
+_SUFFIXES = frozenset(("st", "nd", "rd", "th"))
+
 
 class _Space(Enum):
     """What the space left of the caret is: none of ours, added by `accept`, or the one that
@@ -27,9 +29,10 @@ class _Space(Enum):
 class Session:
     """The text left and right of the caret, and the keys of the open word.
 
-    Suggestions depend on the text alone (and on where the fingers fell): whatever led to
-    a text, the same is shown. For one thread; `revision` grows with every change, so that
-    a host that asks elsewhere can tell a stale answer.
+    Suggestions depend on the text alone: whatever led to a text, the same is shown. (Where
+    the fingers fell is kept with the keys, and weighs nothing yet.) For one thread;
+    `revision` grows with every change, so that a host that asks elsewhere can tell a stale
+    answer.
     """
 
     def __init__(self, predictor: Predictor, slots: Slots | None = None) -> None:
@@ -84,7 +87,12 @@ class Session:
 
     def set_context(self, left: str, earlier: Sequence[str] = (), right: str = "") -> None:
         """Put the field's text in place: what stands left and right of the caret, and the
-        messages of the conversation before this one, both sides', oldest first."""
+        messages of the conversation before this one, both sides', oldest first.
+
+        Raises ValueError where `left` or `right` is no text, or `earlier` no list of texts.
+        """
+        if isinstance(earlier, str) or not all(isinstance(t, str) for t in (left, right, *earlier)):
+            raise ValueError("a context is a text, and earlier messages are a list of texts")
         self._earlier = tuple(earlier)
         self._taps = []
         self._change(left, right)
@@ -97,7 +105,11 @@ class Session:
         x, y: where the finger fell, in key widths. A closing sign right after `accept` goes
         before the space there; one that `accept` had added gives way to it. Returns what the
         host must do to its own text.
+
+        Raises ValueError where `char` is no text.
         """
+        if not isinstance(char, str) or not char:
+            raise ValueError(f"{char!r} is no key; type a character")
         moved = char[:1] in _CLOSING_SIGNS and self._space is not _Space.NONE
         insert = char + " " if moved and self._space is _Space.OWN else char
         left = self._left[: len(self._left) - moved]
@@ -139,7 +151,7 @@ class Session:
 
         Raises ValueError for n below 1 and for slots that cannot be read.
         """
-        policy = Slots.parse(slots) if slots else self._slots
+        policy = self._slots if slots is None else Slots.parse(slots)
         if n is None:
             n = self.places if policy is None else policy.total or self.PLACES
         return self._predictor.suggest(self.context, n, policy)
@@ -167,7 +179,7 @@ class Session:
         if typed:
             after = len(text.rest_of_word(self._right))
         served = self._right[after : after + 1] == " "
-        glued = not typed and candidate.kind != "emoji" and _wants_space(self._left)
+        glued = not typed and candidate.kind != "emoji" and _wants_space(self._left, candidate.text)
         insert = " " * glued + candidate.text + " "
         self._taps = []
         left = self._left[: len(self._left) - len(typed)]
@@ -176,7 +188,9 @@ class Session:
         return Edit(len(typed), insert, after)
 
 
-def _wants_space(left: str) -> bool:
+def _wants_space(left: str, word: str) -> bool:
     """Whether a word right after this text wants a space between."""
     last = text.last_character(left)
+    if word.lower() in _SUFFIXES and last.isdigit():
+        return False
     return last in _CLOSING_SIGNS or last in (":", ";") or last.isdigit() or text.is_emoji(last)

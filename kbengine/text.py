@@ -21,13 +21,15 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from enum import Enum
-from itertools import pairwise
+from itertools import chain, pairwise
 
 
 def _marks() -> str:
     """The combining marks of the basic plane, as ranges of a character class: `\\w` leaves
     them out, and a word must not end before its accents and vowel signs."""
-    found = [i for i in range(0x300, 0x10000) if unicodedata.category(chr(i))[0] == "M"]
+    # Han and Hangul, two thirds of the plane, have none.
+    plane = chain(range(0x300, 0x3400), range(0xA000, 0xAC00), range(0xF900, 0x10000))
+    found = [i for i in plane if unicodedata.category(chr(i))[0] == "M"]
     ends = [(a, b) for a, b in pairwise(found) if b != a + 1]
     firsts = [found[0], *(b for _, b in ends)]
     lasts = [*(a for a, _ in ends), found[-1]]
@@ -234,9 +236,11 @@ def title(word: str) -> str:
 def follow_case(word: str, typed: str, sentence_start: bool) -> str:
     """`word`, in the casing its lexicon gives it, as it should stand in the field.
 
-    The user's capitals are a wish: ``HEL`` gives ``HELLO``, ``Hel`` gives ``Hello``,
-    and letters that were typed keep the case they were typed in, unless that is all
-    lower case, where the lexicon's own capitals are restored (``lond`` -> ``London``).
+    The user's capitals are a wish: ``HEL`` gives ``HELLO``, ``Hel`` gives ``Hello``, and
+    letters that were typed keep the case they were typed in, unless that is all lower case,
+    where the lexicon's own capitals are restored (``lond`` -> ``London``). A sentence's
+    start is capitalised before its first letter is typed; a small letter typed there
+    nevertheless is how this user writes.
     """
     given = shape(typed)
     if given is Shape.UPPER:

@@ -58,6 +58,7 @@ class Vocabulary:
                 "the vocabulary does not begin with <unk>, <s>, </s>; train it with `train vocab`"
             )
         self._ids = {piece: i for i, piece in enumerate(self.pieces)}
+        self._longest_sign = max(len(piece) for piece in self.pieces)
         inside = [i for i, p in enumerate(self.pieces) if p[0].isalnum() or _goes_on(p)]
         self.boundary: NDArray[np.bool_] = np.ones(size, np.bool_)
         self.boundary[inside] = False
@@ -88,7 +89,7 @@ class Vocabulary:
         """A run of signs by its longest known parts, from the left."""
         found: list[int] = []
         while token:
-            for end in range(len(token), 0, -1):
+            for end in range(min(len(token), self._longest_sign), 0, -1):
                 piece = self._ids.get(token[:end])
                 if piece is not None or end == 1:
                     break

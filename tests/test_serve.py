@@ -328,3 +328,11 @@ def test_a_mistake_ends_the_process_with_one_sentence(
     assert done.stdout == b""
     assert done.stderr.startswith(b"kbengine: ")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_emoji_alone_for_a_panel() -> None:
+    server = Server(toy_engine())
+    reply = server.answer(b'{"op": "emoji", "context": "happy birthday ", "k": 3}')
+    assert "🎂" in reply["candidates"]
+    assert len(reply["scores"]) == len(reply["candidates"]) <= 3
+    assert "error" in server.answer(b'{"op": "emoji", "context": 1}')

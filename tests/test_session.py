@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kbengine import text
 from kbengine.lm.ngram import NgramModel
-from kbengine.predict import EARLIER_WINDOW, WINDOW, Predictor, context_pieces, window
+from kbengine.predict import EARLIER_WINDOW, WINDOW, Predictor, context_pieces, recent, window
 from kbengine.protocols import Floats
 from kbengine.session import Session
 from kbengine.types import Candidate, Context, Edit, Tap
@@ -729,8 +729,38 @@ def test_earlier_messages_are_read_from_the_last_as_far_as_there_is_room() -> No
     ]  # fmt: skip
     assert context_pieces(vocabulary, ["", " ", "see you", "", "hello"], "I ") == two
     message = "hello you " * 10
-    many = context_pieces(vocabulary, [message] * 100, "")
-    fitting = EARLIER_WINDOW // len(message)
-    assert many == [BOS, *([*vocabulary.encode(message), EOS] * fitting)]
+    most = EARLIER_WINDOW // len(message)
+    for count in (most, most + 1, 50, 100):
+        kept = recent([message] * count)
+        assert kept == [message] * len(kept)
+        assert most // 2 <= len(kept) <= most
+        many = context_pieces(vocabulary, [message] * count, "")
+        assert many == [BOS, *([*vocabulary.encode(message), EOS] * len(kept))]
+    # The first message that is read changes seldom while the conversation grows.
+    numbered = [f"{n:03d} {message}" for n in range(200)]
+    firsts = {recent(numbered[:n])[0] for n in range(1, 200)}
+    assert len(firsts) < 60
     longest = context_pieces(vocabulary, ["hello you " * 999], "")
     assert 1 < len(longest) <= EARLIER_WINDOW + 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"left": None},
+        {"left": "a", "earlier": "hello"},
+        {"left": "a", "earlier": [1]},
+        {"left": "a", "right": 3},
+    ],
+)
+def test_a_context_that_is_no_text_is_refused(wrong: dict[str, Any]) -> None:
+    session = field("see you ")
+    with pytest.raises(ValueError, match="context"):
+        session.set_context(**wrong)
+    assert session.text == "see you "
+
+
+def test_an_ordinal_stays_in_one_piece() -> None:
+    session = field("on the 2")
+    candidate = Candidate("nd", "word", "words", -1.0)
+    assert session.accept(candidate) == Edit(0, "nd ")

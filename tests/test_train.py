@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,6 +88,40 @@ def test_a_folder_with_another_text_s_run_is_refused(
     assert "other text" in capsys.readouterr().err
 
 
+def test_a_run_is_not_gone_on_with_under_other_settings(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit = ["fit", "--work", str(work), "--preset", "tiny", "--dev", str(DEV)]
+    assert main([*fit, "--seed", "9"]) == 1
+    assert "begun with seed 1, not 9" in capsys.readouterr().err
+
+
+def test_changed_text_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, work = tmp_path / "own.txt", tmp_path / "work"
+    text.write_bytes(CHAT.read_bytes())
+    run = ["--preset", "tiny", "--text", str(text), "--work", str(work)]
+    assert main(["vocab", *run]) == 0
+    first = (work / "vocab.model").read_bytes()
+    assert main(["vocab", *run]) == 0
+    assert (work / "vocab.model").read_bytes() == first
+    text.write_bytes(DEV.read_bytes())
+    assert main(["run", *run, "--out", str(tmp_path / "own.bundle")]) == 1
+    assert "other text" in capsys.readouterr().err
+
+
+def test_a_model_of_other_weights_is_not_bundled(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stale = tmp_path / "stale"
+    shutil.copytree(work, stale)
+    exported = json.loads((stale / "export.json").read_text())
+    (stale / "export.json").write_text(json.dumps({**exported, "step": 1}))
+    out = tmp_path / "x.bundle"
+    assert main(["bundle", "--work", str(stale), "--preset", "tiny", "--out", str(out)]) == 1
+    assert "train export" in capsys.readouterr().err
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("free", [True, False])
 def test_the_recipe_takes_a_corpora_folder(tmp_path: Path, free: bool) -> None:
     corpora, work = tmp_path / "corpora", tmp_path / "work"
@@ -103,7 +138,7 @@ def test_the_recipe_takes_a_corpora_folder(tmp_path: Path, free: bool) -> None:
     assert ("states no licence" in chosen["notice"]) is not free
     counted = Counts.load(work / "counts.json.gz")
     weight = sum(s["weight"] for s in chosen["sources"])
-    (once,) = set(counted.words.values())
+    (once,) = set(counted.words)
     assert sum(n for t, n in counted.tokens.items() if is_word(t)) == pytest.approx(once * weight)
 
 
@@ -114,6 +149,10 @@ def test_the_recipe_takes_a_corpora_folder(tmp_path: Path, free: bool) -> None:
         ["vocab", "--text", "no-such-file.txt"],
         ["vocab", "--text", f"{CHAT}=much"],
         ["vocab", "--text", f"{CHAT}=-1"],
+        ["vocab", "--text", str(CHAT), "--free"],
+        ["run", "--text", str(CHAT), "--out", "x.bundle", "--cldr", "no-such-file"],
+        ["run", "--text", str(CHAT), "--out", "x.bundle", "--dev", "no-such-file"],
+        ["run", "--text", str(CHAT), "--out", "x.bundle", "--pieces", "-5"],
         ["fit"],
         ["export"],
         ["bundle", "--out", "x.bundle"],

@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
     try:
         _run(args)
     except (ValueError, OSError, EOFError, KbengineError) as error:
@@ -80,6 +80,14 @@ def _run(args: argparse.Namespace) -> None:
         given.get("pieces"), given.get("seed"), given.get("vocab_size")
     )
     dev = given.get("dev", [])
+    # Looked at before hours of work, not after.
+    for path in (*dev, *([args.cldr] if given.get("cldr") else [])):
+        if not path.exists():
+            raise ValueError(f"{path}: no such file")
+    if chosen.fit.pieces <= 0:
+        raise ValueError(f"--pieces {chosen.fit.pieces:g} trains nothing; give 1e6 or more")
+    if given.get("free") and args.corpora is None:
+        raise ValueError("--free goes with --corpora DIR: of your own text you choose the files")
     if args.work is None:
         args.work = Path("runs") / args.out.stem
     if args.verb in ("run", "vocab"):
@@ -87,7 +95,8 @@ def _run(args: argparse.Namespace) -> None:
             raise ValueError("give either --text FILES or --corpora DIR")
         if args.corpora is not None:
             text = recipe.sources(args.corpora, args.free)
-            dev = dev or recipe.dev_files(args.corpora)
+            if args.verb == "run" and not dev:
+                dev = recipe.dev_files(args.corpora, args.free)
         else:
             text = stages.Text([Source.parse(spec) for spec in args.text])
         if args.verb == "vocab" or not stages.goes_on(args.work, text):
@@ -107,7 +116,11 @@ def _run(args: argparse.Namespace) -> None:
         )
     if args.verb in ("run", "bundle"):
         out = stages.make_bundle(
-            args.work, args.out, chosen, args.name, args.language, args.model_version, args.cldr
+            args.work,
+            args.out,
+            chosen,
+            {"name": args.name, "language": args.language, "version": args.model_version},
+            args.cldr,
         )
         print(f"bundle: {out}, {out.stat().st_size / 1e6:.2f} MB")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from kbengine import text
 from kbengine.vocab import EOS, Vocabulary
+from train.files import write_whole
 from train.progress import Progress
 
 
@@ -56,13 +58,19 @@ class Source:
 
 
 def read_messages(path: Path) -> Iterator[str]:
-    """The normalised, non-empty lines of a file; broken UTF-8 becomes U+FFFD."""
+    """The normalised, non-empty lines of a file; what is broken in its UTF-8 is left out.
+
+    Raises ValueError where the file cannot be read.
+    """
     opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            message = text.normalise(line).strip()
-            if message:
-                yield message
+    try:
+        with opened(path, "rt", encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                message = text.normalise(line).strip()
+                if message:
+                    yield message
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read to its end ({error}); replace the file") from error
 
 
 @dataclass
@@ -70,16 +78,16 @@ class Counts:
     """Weighted counts over all sources.
 
     `casings` counts a word's spellings where it does not start a sentence; `words` is
-    the unweighted number of words of each file.
+    the unweighted number of words of each file, in their order.
     """
 
     tokens: dict[str, float]
     casings: dict[str, float]
-    words: dict[str, int]
+    words: list[int]
 
     def save(self, path: Path) -> None:
-        with gzip.open(path, "wt", encoding="utf-8") as out:
-            json.dump([self.tokens, self.casings, self.words], out)
+        saved = json.dumps([self.tokens, self.casings, self.words])
+        write_whole(path, gzip.compress(saved.encode()))
 
     @classmethod
     def load(cls, path: Path) -> Counts:
@@ -99,7 +107,7 @@ def _count_file(source: Source) -> tuple[Counter[str], Counter[str]]:
 
 def count(sources: Sequence[Source], workers: int = 2) -> Counts:
     """Count tokens and casings of all sources, each times its weight."""
-    total = Counts(defaultdict(float), defaultdict(float), {})
+    total = Counts(defaultdict(float), defaultdict(float), [])
     with (
         get_context("spawn").Pool(min(workers, len(sources))) as pool,
         Progress("counting", len(sources), "file") as bar,
@@ -108,7 +116,7 @@ def count(sources: Sequence[Source], workers: int = 2) -> Counts:
             for into, counted in ((total.tokens, tokens), (total.casings, casings)):
                 for key, n in counted.items():
                     into[key] += n * source.weight
-            total.words[source.path.name] = sum(n for t, n in tokens.items() if text.is_word(t))
+            total.words.append(sum(n for t, n in tokens.items() if text.is_word(t)))
             bar.step(1)
     if not total.tokens:
         raise ValueError("the text files hold no words; give files with a message a line")

@@ -14,7 +14,6 @@ vector of that size would be quantized itself.
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from kbengine.errors import ModelError
 from kbengine.lm.tflite import TFLiteModel
+from train.files import write_whole
 from train.model import RecurrentLM
 
 
@@ -165,7 +165,5 @@ def export(
     content = convert(model)
     found = compare(model, content, pieces)
     found.check(limits or ExportLimits())
-    partial = path.with_suffix(".part")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    write_whole(path, content)
     return found

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ from train.progress import Progress
 from train.recurrence import sampled_softmax
 
 Ids = NDArray[np.uint16]
+
+
+# What a run may go on with another value of: how long it lasts and how often it is looked at.
+MAY_CHANGE = frozenset(("pieces", "patience", "eval_every", "save_every_s"))
 
 
 class Stream:
@@ -134,6 +139,7 @@ class Fit:
         self.step = 0
         self.stop = False  # set it, from a signal say, to save and end after this step
         self.best = math.inf
+        self._logged_s = time.monotonic()
         self.log: list[dict[str, float]] = []
         self._best_weights = self.model.weights_by_name()
         self._state = self.model.zero_state(options.lanes)
@@ -184,7 +190,7 @@ class Fit:
     def run(self) -> None:
         """Train to the end, from where the checkpoint stands."""
         o = self.options
-        saved_s = self._logged_s = time.monotonic()
+        saved_s = time.monotonic()
         losses: list[tf.Tensor] = []
         piece_count = o.lanes * o.steps
         with Progress("fitting", o.total_steps * piece_count, "piece") as bar:
@@ -240,8 +246,10 @@ class Fit:
         arrays |= {f"best/{k}": v for k, v in self._best_weights.items()}
         arrays |= {f"adam/{i}": v.numpy() for i, v in enumerate(self._optimizer.variables)}
         arrays |= {"c": self._state[0].numpy(), "r": self._state[1].numpy()}
-        facts = {"step": self.step, "best": self.best, "log": self.log,
-                 "shape": self.model.options.to_dict()}  # fmt: skip
+        facts = {
+            "step": self.step, "best": self.best, "log": self.log,
+            "shape": asdict(self.model.options), "options": asdict(self.options),
+        }  # fmt: skip
         partial = self.checkpoint.with_suffix(".part")
         with open(partial, "wb") as out:
             np.savez(out, facts=np.array(json.dumps(facts)), **arrays)
@@ -250,11 +258,13 @@ class Fit:
     def _load(self) -> None:
         with np.load(self.checkpoint) as saved:
             facts = json.loads(str(saved["facts"]))
-            if facts["shape"] != self.model.options.to_dict():
-                raise ValueError(
-                    f"{self.checkpoint} is of another shape, {facts['shape']}; "
-                    "give another --work folder, or remove it"
-                )
+            given = {**asdict(self.options), **asdict(self.model.options)}
+            for name, value in {**facts.get("options", {}), **facts["shape"]}.items():
+                if given[name] != value and name not in MAY_CHANGE:
+                    raise ValueError(
+                        f"{self.checkpoint} was begun with {name} {value}, not {given[name]}; "
+                        "give another --work folder, or remove it"
+                    )
             self.step, self.best, self.log = facts["step"], facts["best"], facts["log"]
             self.model.assign_by_name({w.name: saved[f"now/{w.name}"] for w in self.model.weights})
             self._best_weights = {w.name: saved[f"best/{w.name}"] for w in self.model.weights}
@@ -263,7 +273,7 @@ class Fit:
             self._state = tf.constant(saved["c"]), tf.constant(saved["r"])
 
 
-def load_best(folder: Path) -> tuple[RecurrentLM, dict[str, object]]:
+def load_best(folder: Path) -> tuple[RecurrentLM, dict[str, Any]]:
     """The best model of a run's folder, and the facts of its checkpoint."""
     path = folder / "checkpoint.npz"
     if not path.exists():

@@ -12,7 +12,7 @@ for the exported graph, `unroll` many for the loss.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -32,9 +32,6 @@ class ModelOptions:
     vocab_size: int
     width: int = 256
     cells: int = 768
-
-    def to_dict(self) -> dict[str, int]:
-        return asdict(self)
 
 
 class RecurrentLM(keras.Layer):  # type: ignore[misc]

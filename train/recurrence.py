@@ -4,7 +4,7 @@ Both have hand-written gradients, for speed on a CPU: all products are bfloat16 
 oneDNN, those that need no earlier step are one large product outside the loop, and XLA
 fuses what stands between. With H = 768, B = 256, T = 32 on two cores that is 2.5 times
 the speed of XLA over a while loop in float32, and 3 times that of an unrolled one (see
-EXPERIMENTS.md). `tests/test_train_model.py` holds the gradients against plain autodiff.
+EXPERIMENTS.md). `tests/test_train.py` holds the gradients against plain autodiff.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,13 @@ from kbengine.vocab import BOS, Vocabulary
 from train import bundle, corpus
 from train.corpus import Counts, Source
 from train.emoji_table import build_emoji_table
+from train.files import sha256, write_json, write_whole
 from train.presets import Preset
 from train.vocab import train_vocabulary
 
 NOTICE_OWN = "Trained on text of the user's own; its licence is for whoever trained it to state."
 DEV_EVERY = 20  # without dev files, every 20th stretch of the text is held back
 EXPORT_STEPS = 600  # real steps over which the exported model is compared
-
-
-def write_json(path: Path, value: Any) -> None:
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _need(path: Path, verb: str) -> Path:
@@ -54,7 +49,12 @@ class Text:
 
     def to_json(self) -> dict[str, Any]:
         rows = [
-            {"path": str(s.path.resolve()), "weight": s.weight, "licence": s.licence}
+            {
+                "path": str(s.path.resolve()),
+                "sha256": sha256(s.path),
+                "weight": s.weight,
+                "licence": s.licence,
+            }
             for s in self.sources
         ]
         return {"notice": self.notice, "sources": rows}
@@ -74,7 +74,8 @@ def goes_on(work: Path, text: Text) -> bool:
     """
     if not (work / "vocab.model").exists():
         return False
-    if read_text(work).to_json() != text.to_json():
+    saved = json.loads(_need(work / "sources.json", "vocab").read_text(encoding="utf-8"))
+    if saved != text.to_json():
         raise ValueError(f"{work} holds a run on other text; give another --work, or remove it")
     return True
 
@@ -87,11 +88,12 @@ def best_row(log: Sequence[dict[str, float]]) -> dict[str, float]:
 def make_vocabulary(work: Path, text: Text, preset: Preset) -> Vocabulary:
     """Count the text and train the vocabulary."""
     work.mkdir(parents=True, exist_ok=True)
+    (work / "vocab.model").unlink(missing_ok=True)
     write_json(work / "sources.json", text.to_json())
     counts = corpus.count(text.sources)
     counts.save(work / "counts.json.gz")
     model = train_vocabulary(counts.tokens, preset.vocabulary)
-    (work / "vocab.model").write_bytes(model)
+    write_whole(work / "vocab.model", model)  # last: that it is there says that all is
     return Vocabulary(model)
 
 
@@ -99,7 +101,7 @@ def encoded_text(work: Path) -> list[NDArray[np.uint16]]:
     """The pieces of all sources, from ids.npz where that fits text and vocabulary."""
     sources = read_text(work).sources
     model = _need(work / "vocab.model", "vocab").read_bytes()
-    key = hashlib.sha256(model + repr([str(s.path) for s in sources]).encode()).hexdigest()
+    key = hashlib.sha256(model + (work / "sources.json").read_bytes()).hexdigest()
     path = work / "ids.npz"
     if path.exists():
         with np.load(path) as saved:
@@ -107,7 +109,9 @@ def encoded_text(work: Path) -> list[NDArray[np.uint16]]:
                 return [saved[str(i)] for i in range(len(sources))]
     found = corpus.encode(sources, model)
     arrays: dict[str, Any] = {str(i): ids for i, ids in enumerate(found)}
-    np.savez(path, key=np.array(key), **arrays)
+    partial = path.with_suffix(".part.npz")
+    np.savez(partial, key=np.array(key), **arrays)
+    os.replace(partial, path)
     return found
 
 
@@ -116,10 +120,11 @@ def dev_text(
 ) -> tuple[list[NDArray[np.uint16]], NDArray[np.uint16]]:
     """Training pieces and dev pieces: of dev files (`lines` of each at most), or held back."""
     if files:
-        model = (work / "vocab.model").read_bytes()
-        return encoded, np.concatenate(
-            [corpus.encode_lines(corpus.read_messages(f), Vocabulary(model), lines) for f in files]
-        )
+        vocabulary = Vocabulary((work / "vocab.model").read_bytes())
+        found = [corpus.encode_lines(corpus.read_messages(f), vocabulary, lines) for f in files]
+        if not any(len(ids) for ids in found):
+            raise ValueError("the dev files hold no text; give files with a message a line")
+        return encoded, np.concatenate(found)
     train, dev = [], []
     for ids in encoded:
         parts = corpus.blocks(ids, stretch)
@@ -140,82 +145,92 @@ def fit(work: Path, preset: Preset, dev_files: Sequence[Path], dev_lines: int) -
     encoded, dev = dev_text(work, encoded_text(work), dev_files, preset.fit.stretch, dev_lines)
     vocabulary = Vocabulary((work / "vocab.model").read_bytes())
     shape = ModelOptions(len(vocabulary), preset.width, preset.cells)
-    write_json(
-        work / "fit.json", {**asdict(preset.fit), "width": preset.width, "cells": preset.cells}
-    )
-    np.save(work / "dev.npy", dev)
     run = Fit(work, shape, preset.fit, encoded, [s.weight for s in sources], dev)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    np.save(work / "dev.npy", dev)
+    write_json(work / "fit.json", {**asdict(preset.fit), **asdict(shape)})
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in kept:
         signal.signal(number, lambda *_: setattr(run, "stop", True))
-    run.run()
+    try:
+        run.run()
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
     if run.stop:
         raise KeyboardInterrupt
     return best_row(run.log)
 
 
-def export(work: Path) -> dict[str, float]:
+def export(work: Path) -> dict[str, Any]:
     """Convert the best weights and compare them; model.tflite is written only if it is true."""
     from train.export import export as export_model
     from train.fit import load_best
 
-    model, _ = load_best(work)
+    model, facts = load_best(work)
     dev = np.load(_need(work / "dev.npy", "fit"))
     pieces = np.concatenate([[BOS], dev[:EXPORT_STEPS]]).astype(np.int64)
-    found = export_model(model, pieces, work / "model.tflite")
-    write_json(work / "export.json", asdict(found))
-    return asdict(found)
+    found = {
+        **asdict(export_model(model, pieces, work / "model.tflite")),
+        "step": best_row(facts["log"])["step"],
+    }
+    write_json(work / "export.json", found)
+    return found
 
 
 def make_bundle(
-    work: Path, out: Path, preset: Preset, name: str, language: str, version: str,
-    cldr: Path | None,
-) -> Path:  # fmt: skip
-    """Put all parts in one file."""
+    work: Path, out: Path, preset: Preset, names: Mapping[str, str], cldr: Path | None
+) -> Path:
+    """Put all parts in one file. `names`: the manifest's name, language and version."""
     counts = Counts.load(_need(work / "counts.json.gz", "vocab"))
     vocabulary_model = _need(work / "vocab.model", "vocab").read_bytes()
+    vocabulary = Vocabulary(vocabulary_model)
     model = _need(work / "model.tflite", "export").read_bytes()
-    exported = json.loads((work / "export.json").read_text())
-    settings = json.loads(_need(work / "fit.json", "fit").read_text())
-    log = json.loads(_need(work / "log.json", "fit").read_text())
-    best = best_row(log)
-    trained_on = read_text(work)
-    lexicon = bundle.build_lexicon(
-        counts, Vocabulary(vocabulary_model), preset.lexicon_size, preset.lexicon_least
-    )
+    lexicon = bundle.build_lexicon(counts, vocabulary, preset.lexicon_size, preset.lexicon_least)
     table = build_emoji_table(cldr)
+    letters = sorted({c for t in vocabulary.first_letters.texts for c in t if c.isalpha()})
     manifest = {
-        "name": name,
-        "language": language,
-        "version": version,
+        **names,
         "family": "lstm-tflite",
-        "notice": trained_on.notice,
+        "notice": read_text(work).notice,
         "words": len(lexicon),
         "emoji": len(table),
-        "training": {
-            "sources": [
-                {
-                    "name": s.path.name,
-                    "weight": s.weight,
-                    "licence": s.licence,
-                    "words": counts.words.get(s.path.name, 0),
-                }
-                for s in trained_on.sources
-            ],
-            "settings": {
-                **settings,
-                "pieces seen": best["pieces"],
-                "hours": round(sum(row["seconds"] for row in log) / 3600, 2),
-                "words counted": round(sum(n for t, n in counts.tokens.items() if is_word(t))),
-            },
-        },
-        "figures": {
-            "dev loss, message alone": round(best["dev_alone"], 4),
-            "dev loss, in a conversation": round(best["dev_talk"], 4),
-            "perplexity, int8 / float": round(exported["perplexity"], 4),
-            "steps with the same best piece, int8 and float": round(exported["top1"], 4),
-            "emoji a word in the text": round(bundle.emoji_rate(counts), 4),
-        },
+        "letters": "".join(letters),
+        "emoji_sources": bundle.EMOJI_NAMES + (bundle.EMOJI_CLDR if cldr else ""),
+        **_training(work, counts),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     bundle.write(out, manifest, model, vocabulary_model, lexicon, table)
     return out
+
+
+def _training(work: Path, counts: Counts) -> dict[str, Any]:
+    """How the model came to be, and its figures, for the manifest.
+
+    Raises ValueError where the exported model is not that of the log.
+    """
+    exported = json.loads(_need(work / "export.json", "export").read_text())
+    settings = json.loads(_need(work / "fit.json", "fit").read_text())
+    log = json.loads(_need(work / "log.json", "fit").read_text())
+    best = best_row(log)
+    if exported["step"] != best["step"]:
+        raise ValueError(
+            f"{work}: the model was exported at step {exported['step']}, the best weights are of "
+            f"step {best['step']}; run `python -m train export` first"
+        )
+    sources = [
+        {"name": s.path.name, "weight": s.weight, "licence": s.licence, "words": words}
+        for s, words in zip(read_text(work).sources, counts.words, strict=True)
+    ]
+    made = {
+        "pieces seen": best["pieces"],
+        "hours": round(sum(row["seconds"] for row in log) / 3600, 2),
+        "words counted": round(sum(n for t, n in counts.tokens.items() if is_word(t))),
+    }
+    figures = {
+        "dev loss, message alone": round(best["dev_alone"], 4),
+        "dev loss, in a conversation": round(best["dev_talk"], 4),
+        "perplexity, int8 / float": round(exported["perplexity"], 4),
+        "steps with the same best piece, int8 and float": round(exported["top1"], 4),
+        "emoji a word in the text": round(bundle.emoji_rate(counts), 4),
+    }
+    return {"training": {"sources": sources, "settings": {**settings, **made}}, "figures": figures}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import string
 import tempfile
@@ -70,8 +71,10 @@ def train_vocabulary(counts: Mapping[str, float], options: VocabularyOptions) ->
         (word, n) for word, n in words if min(letters[c] for c in word) >= options.letter_min_count
     ]
     out = io.BytesIO()
-    with tempfile.TemporaryDirectory() as folder:
-        table = Path(folder) / "words.tsv"
+    # The model keeps the path that it was trained from: a relative one, so that the same
+    # counts give the same bytes.
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        table = Path("words.tsv")
         table.write_text("".join(f"{w}\t{n}\n" for w, n in words), encoding="utf-8")
         try:
             spm.SentencePieceTrainer.train(

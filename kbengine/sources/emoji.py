@@ -20,6 +20,7 @@ from kbengine.vocab import Vocabulary
 # to a thousand words ("emoji a word in the text", in the model card that `train bundle`
 # writes), and nothing in it says which word stood for which.
 BY_NAME_LOGP = math.log(0.0063)
+LEAST_BY_NAME_LOGP = math.log(1e-5)  # below it the name is hardly what is being typed
 LEAST_LETTERS = 2  # a single letter names nothing
 NAMES = 8  # how many names are weighed at a key
 
@@ -65,6 +66,7 @@ class EmojiSource:
             found = self._being_named(query, n)
         else:
             found = []
+        found = [c for c in found if c.source != "name" or c.logp >= LEAST_BY_NAME_LOGP]
         return sorted(found, key=lambda c: (-c.logp, c.text))[:n]
 
     def _expected(self, query: Query, n: int) -> list[Candidate]:

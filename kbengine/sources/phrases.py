@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from kbengine import text
 from kbengine.beam import BeamOptions, Hypothesis, search
 from kbengine.constraint import Known
 from kbengine.lexicon import Lexicon
@@ -19,7 +20,7 @@ from kbengine.vocab import Vocabulary
 class PhraseOptions:
     """A phrase grows while its next word has at least `next_p`, to `words` words at most,
     and is offered where it has at least `least_p` in all. `heads`: how many of the best
-    words are tried as its beginning."""
+    words are tried as its beginning. Set by hand; nothing is fitted on text yet."""
 
     next_p: float = 0.3
     least_p: float = 0.02
@@ -58,6 +59,8 @@ class PhraseSource:
             if len(words) > 1 and logp - total >= math.log(self._options.least_p):
                 parts = {"language model": logp, "typed so far": -total}
                 phrase = " ".join(words)
+                if text.shape(query.typed) is text.Shape.UPPER:
+                    phrase = phrase.upper()
                 candidates.append(
                     Candidate(phrase, "phrase", "phrases", logp - total, query.replaces, parts)
                 )
