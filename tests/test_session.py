@@ -240,7 +240,7 @@ def test_emoji_are_named_by_two_letters_or_more_and_by_the_last_words() -> None:
     def emoji(left: str) -> list[str]:
         return texts(field(left).suggest(1, "emoji"))
 
-    assert (emoji("p"), emoji("so pizz")) == ([], ["🍕"])
+    assert (emoji("b"), emoji("happy birthd")) == ([], ["🎂"])
     assert emoji("I want pizza ") == ["🍕"]
     assert emoji("a red heart ") == ["❤️"]
     assert emoji("sun ") == ["🌞"]
