@@ -98,6 +98,16 @@ class StateTree:
             node.logp = self._row(node)
             node.logp[:] = logp[i]
 
+    def path_logp(self, node: Node, pieces: Iterable[int]) -> tuple[float, Node]:
+        """log P(pieces | the path to `node`), and the node that they lead to."""
+        logp = 0.0
+        for piece in pieces:
+            self.predict([node])
+            assert node.logp is not None
+            logp += float(node.logp[piece])
+            node = node.child(piece)
+        return logp, node
+
     def _row(self, node: Node) -> Floats:
         """A row of the block for a node's prediction."""
         if not self._free:

@@ -12,7 +12,7 @@ from kbengine.emojitable import EmojiTable
 from kbengine.protocols import Floats, Ints
 from kbengine.sources.query import Query
 from kbengine.sources.words import WordSource
-from kbengine.tree import Node, StateTree
+from kbengine.tree import StateTree
 from kbengine.types import Candidate
 from kbengine.vocab import Vocabulary
 
@@ -104,7 +104,10 @@ class EmojiSource:
     def _being_named(self, query: Query, n: int) -> list[Candidate]:
         hits = self._table.find(query.lower, NAMES)
         total = self._words.search(query, n).total_logp
-        names = {hit.keyword: self._word_logp(query.node, hit.keyword) for hit in hits}
+        names = {hit.keyword: 0.0 for hit in hits}
+        for name in names:  # a name of several words is weighed by its first
+            pieces = self._vocabulary.encode_token(name.split(" ")[0])
+            names[name], _ = self._tree.path_logp(query.node, pieces)
         found = []
         for hit in hits:
             parts = {
@@ -116,16 +119,6 @@ class EmojiSource:
             }
             found.append(_candidate(hit.emoji, "name", parts, query.replaces))
         return found
-
-    def _word_logp(self, node: Node, name: str) -> float:
-        """log P(a word that begins as the first word of a name does | context)."""
-        logp = 0.0
-        for piece in self._vocabulary.encode_token(name.split(" ")[0]):
-            self._tree.predict([node])
-            assert node.logp is not None
-            logp += float(node.logp[piece])
-            node = node.child(piece)
-        return logp
 
 
 def _candidate(emoji: str, source: str, parts: dict[str, float], replaces: int = 0) -> Candidate:

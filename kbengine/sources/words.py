@@ -15,7 +15,8 @@ from kbengine.types import Candidate
 from kbengine.vocab import Vocabulary
 
 # Unknown words are asked for only where known ones do not fill the list, and the search
-# for them is wide and shallow: it is stopped early rather than finished.
+# for them is wide and shallow: it is stopped early rather than finished. These numbers, as
+# the two thresholds, are set by hand; nothing is fitted on text yet.
 UNKNOWN_OPTIONS = BeamOptions(batch=8, calls=3, fan=16)
 LEAST_UNKNOWN_LOGP = math.log(1e-3)  # of a made-up word among all that agree with the letters
 NO_WORD_LOGP = math.log(1e-6)  # of what is typed and is no word: last in any list
@@ -87,12 +88,8 @@ class WordSource:
         """What was typed, as it stands, as a finished word."""
         total = self.search(query, n).total_logp
         if text.is_word(query.lower) and len(query.lower) <= LONGEST_WORD:
-            node, logp = query.node, 0.0
-            for piece in self._vocabulary.encode_token(query.lower):
-                self._tree.predict([node])
-                assert node.logp is not None
-                logp += float(node.logp[piece])
-                node = node.child(piece)
+            pieces = self._vocabulary.encode_token(query.lower)
+            logp, node = self._tree.path_logp(query.node, pieces)
             self._tree.predict([node])
             logp += node.end_logp
         else:
