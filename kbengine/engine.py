@@ -10,7 +10,7 @@ from kbengine import text
 from kbengine.bundle import Bundle, read_bundle
 from kbengine.mix import Slots
 from kbengine.predict import Predictor
-from kbengine.session import Session
+from kbengine.session import Session, checked
 from kbengine.types import Candidate, Context, Tap
 
 DEFAULT_BUNDLE = Path(__file__).parent / "models" / "en.bundle"
@@ -21,10 +21,9 @@ def context_of(line: str, earlier: Sequence[str] = ()) -> Context:
 
     Raises ValueError where `line` is no text, or `earlier` no list of texts.
     """
-    if isinstance(earlier, str) or not all(isinstance(t, str) for t in (line, *earlier)):
-        raise ValueError("a context is a text, and earlier messages are a list of texts")
+    messages = checked(earlier, line)
     before, typed = text.split_open_word(line)
-    return Context(tuple(earlier), before, tuple(Tap(c) for c in typed))
+    return Context(messages, before, tuple(Tap(c) for c in typed))
 
 
 class Engine:
@@ -65,8 +64,6 @@ class Engine:
         Raises ValueError for n below 1 and for slots that cannot be read.
         """
         policy = None if slots is None else Slots.parse(slots)
-        if n is None:
-            n = (policy.total if policy else None) or Session.PLACES
         with self._lock:
             return self._one_shot.suggest(context_of(line, earlier), n, policy)
 

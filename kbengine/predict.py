@@ -22,6 +22,7 @@ from kbengine.vocab import BOS, EOS, Vocabulary
 # is known of the text stays known from key to key.
 WINDOW = 2048
 EARLIER_WINDOW = 1024
+PLACES = 3  # shown where neither a number nor slots say how many
 
 
 def window(before: str) -> str:
@@ -97,14 +98,19 @@ class Predictor:
             self._query = Query(self._place, raw, typed, typed.lower())
         return self._query
 
-    def suggest(self, context: Context, n: int, slots: Slots | None = None) -> list[Candidate]:
-        """The best n candidates of all kinds, or those of the slots' kinds.
+    def suggest(
+        self, context: Context, n: int | None = None, slots: Slots | None = None
+    ) -> list[Candidate]:
+        """The best candidates of all kinds, or of the slots' kinds: n, or as many as there
+        are slots, or PLACES.
 
         Raises ValueError where n is below 1.
         """
+        slots = slots or Slots.any()
+        if n is None:
+            n = slots.total or PLACES
         if n < 1:
             raise ValueError(f"{n} candidates cannot be shown; ask for 1 or more")
-        slots = slots or Slots.any()
         query = self.query(context)
         found = self.words.propose(query, n) if slots.wants("word") else []
         if slots.wants("phrase"):

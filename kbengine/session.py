@@ -17,6 +17,16 @@ _CLOSING_SIGNS = frozenset(".,!?)]}")
 _SUFFIXES = frozenset(("st", "nd", "rd", "th"))
 
 
+def checked(earlier: Sequence[str], *texts: str) -> tuple[str, ...]:
+    """The earlier messages of a context that a host gives.
+
+    Raises ValueError where they are no list of texts, or one of `texts` is no text.
+    """
+    if isinstance(earlier, str) or not all(isinstance(t, str) for t in (*texts, *earlier)):
+        raise ValueError("a context is a text, and earlier messages are a list of texts")
+    return tuple(earlier)
+
+
 class _Space(Enum):
     """What the space left of the caret is: none of ours, added by `accept`, or the one that
     had followed the word and that `accept` stepped over."""
@@ -43,13 +53,6 @@ class Session:
         self._taps: list[Tap] = []
         self._space = _Space.NONE
         self.revision = 0
-
-    PLACES = 3  # shown where neither a number nor slots say how many
-
-    @property
-    def places(self) -> int:
-        """How many candidates `suggest` shows unless told otherwise."""
-        return (self._slots.total if self._slots else None) or self.PLACES
 
     @property
     def text(self) -> str:
@@ -91,9 +94,7 @@ class Session:
 
         Raises ValueError where `left` or `right` is no text, or `earlier` no list of texts.
         """
-        if isinstance(earlier, str) or not all(isinstance(t, str) for t in (left, right, *earlier)):
-            raise ValueError("a context is a text, and earlier messages are a list of texts")
-        self._earlier = tuple(earlier)
+        self._earlier = checked(earlier, left, right)
         self._taps = []
         self._change(left, right)
 
@@ -152,8 +153,6 @@ class Session:
         Raises ValueError for n below 1 and for slots that cannot be read.
         """
         policy = self._slots if slots is None else Slots.parse(slots)
-        if n is None:
-            n = self.places if policy is None else policy.total or self.PLACES
         return self._predictor.suggest(self.context, n, policy)
 
     def literal(self) -> Candidate | None:

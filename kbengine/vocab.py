@@ -75,10 +75,6 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.pieces)
 
-    def id_of(self, piece: str) -> int | None:
-        """The id of a piece, None where there is no such piece."""
-        return self._ids.get(piece)
-
     def _encode_token(self, token: str) -> tuple[int, ...]:
         if token[0].isalnum():
             return tuple(self._sp.encode(token))

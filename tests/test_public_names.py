@@ -32,7 +32,7 @@ FIELDS = {
     "Edit": ["delete", "insert", "delete_after"],
 }
 SESSION = {
-    "accept", "backspace", "caret", "context", "jump", "literal", "places", "revision",
+    "accept", "backspace", "caret", "context", "jump", "literal", "revision",
     "set_context", "suggest", "text", "type", "typed",
 }  # fmt: skip
 VALUES = [types.Tap("a"), types.Context(), types.Candidate("a", "word", "t", -1.0), types.Edit()]
@@ -67,7 +67,7 @@ def test_every_dataclass_of_types_is_pinned() -> None:
 
 def test_what_a_session_offers() -> None:
     names = {name for name in vars(kbengine.Session) if not name.startswith("_")}
-    assert names | {"revision"} == SESSION | {"PLACES"}
+    assert names | {"revision"} == SESSION
 
 
 @pytest.mark.parametrize("name", ["BundleError", "ModelError", "StoreError"])

@@ -288,8 +288,8 @@ def test_how_many_are_shown() -> None:
     assert len(toy_engine().session("words:4").suggest()) == 4
     assert len(toy_engine().session("words:4").suggest(2)) == 2
     assert len(toy_engine().session("words:4").suggest(slots="words:1,emoji:1")) == 2
-    assert toy_engine().session("words:2,emoji:1").places == 3
-    assert toy_engine().session("words").places == 3
+    assert len(toy_engine().session("words:2,emoji:2").suggest()) == 4
+    assert len(toy_engine().session("words").suggest()) == 3
 
 
 @pytest.mark.parametrize("n", [0, -1])

@@ -105,7 +105,8 @@ def dev_loss(model: RecurrentLM, ids: Ids, alone: bool, lanes: int = 64, steps: 
 def _dev_step(
     model: RecurrentLM, inputs: tf.Tensor, targets: tf.Tensor, weight: tf.Tensor, state: State
 ) -> tuple[tf.Tensor, State]:
-    outputs, state = model.unroll(inputs, state, streams=1 + (inputs.shape[1] % 2 == 0))
+    streams = 2 if inputs.shape[1] % 2 == 0 else 1
+    outputs, state = model.unroll(inputs, state, streams)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, model.logits(outputs))
     return tf.reduce_sum(losses * weight), state
 
@@ -135,6 +136,7 @@ class Fit:
             counts += weight * np.bincount(ids, minlength=shape.vocab_size)
         drawn = np.maximum(counts, 1.0) ** options.power
         self._chance = np.cumsum(drawn / drawn.sum())
+        self._chance[-1] = 1.0  # rounding must leave no number beyond the last piece
         self._logq = np.log(options.negatives * drawn / drawn.sum()).astype(np.float32)
         self.step = 0
         self.stop = False  # set it, from a signal say, to save and end after this step
