@@ -26,21 +26,24 @@ import numpy as np
 from kbengine.protocols import Constraint, Cursor, Extensions, Floats, Ints
 from kbengine.tree import Node, StateTree
 
+FEW = 16  # up to so many extensions, lists are faster than arrays (`kbengine bench`)
+NONE: Ints = np.zeros(0, np.intp)
+
 
 @dataclass(frozen=True)
 class BeamOptions:
     """batch: open paths stepped in one call; calls: how many calls at most; fan: how many
-    extensions of a path are put in order at a time. On 2,342 keys of self_dialogue's first
-    60 dev lines, batches of 3 to 8 and fans of 8 to 32 cost 1.2 to 1.6 ms a key, these the
-    least, all of them exact."""
+    extensions of a path are put in order at a time. On the keys of self_dialogue's first 60
+    dev lines, batches of 3 to 8 and fans of 8 to 32 differ by a third in time, these cost
+    the least, all of them exact. (The runtime takes rows by fives where it has AVX-512: six
+    cost as much as ten, see `kbengine bench`.)"""
 
     batch: int = 5
     calls: int = 20
     fan: int = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
+class Hypothesis(NamedTuple):
     """A path of pieces under a constraint.
 
     lm_logp: log P(pieces | context), for a finished word with its end; channel_logp: what
@@ -75,34 +78,36 @@ class Found(NamedTuple):
 
 @dataclass(slots=True)
 class _Brood:
-    """The extensions of one path, best first; `at` is the next whose turn has not come.
+    """The extensions of one path, best first.
 
-    Only the first `sorted_to` of `places` are in order: few of thousands are ever asked for.
+    ready: (-score, place) of those in order, from `at` on; rest: places of the others, none
+    of them better. Only a few of thousands are ever asked for, so few are put in order.
     """
 
     parent: Hypothesis
     extensions: Extensions
     scores: Floats
-    places: Ints
-    sorted_to: int = 0
+    rest: Ints
+    ready: list[tuple[float, int]]
     at: int = 0
 
-    def bound(self, fan: int) -> float:
-        """The score of the next extension; puts `fan` more of them in order where needed."""
-        if self.at == self.sorted_to:
-            rest = self.places[self.at :]
-            if len(rest) > fan:
-                rest = rest[np.argpartition(-self.scores[rest], fan)]
-                self.places[self.at :] = rest
-                rest = rest[:fan]
-            self.sorted_to = self.at + len(rest)
-            order = np.argsort(-self.scores[rest], kind="stable")
-            self.places[self.at : self.sorted_to] = rest[order]
-        return float(self.scores[self.places[self.at]])
+    def bound(self, fan: int) -> float | None:
+        """The score of the next extension, None where there is none; puts `fan` more of them
+        in order where needed."""
+        if self.at == len(self.ready):
+            places, self.rest = self.rest, self.rest[:0]
+            if not len(places):
+                return None
+            if len(places) > fan:
+                places = places[np.argpartition(-self.scores[places], fan)]
+                places, self.rest = places[:fan], places[fan:]
+            self.ready = sorted(zip((-self.scores[places]).tolist(), places.tolist(), strict=True))
+            self.at = 0
+        return -self.ready[self.at][0]
 
     def take(self) -> Hypothesis:
         """The next extension as a path of its own."""
-        place = int(self.places[self.at])
+        negative, place = self.ready[self.at]
         self.at += 1
         cost = self.extensions.channel_logp
         channel = self.parent.channel_logp
@@ -112,7 +117,7 @@ class _Brood:
             (*self.parent.pieces, piece),
             self.parent.node.child(piece),
             self.extensions.cursors[place],
-            float(self.scores[place]) - channel,
+            -negative - channel,
             channel,
         )
 
@@ -134,10 +139,9 @@ class _Search:
 
     def push(self, brood: _Brood) -> None:
         """Queue a brood again, unless nothing of it is left that can still matter."""
-        if brood.at < len(brood.places):
-            bound = brood.bound(self.options.fan)
-            if bound > self.kth:
-                heapq.heappush(self.heap, (-bound, next(self._count), brood))
+        bound = brood.bound(self.options.fan)
+        if bound is not None and bound > self.kth:
+            heapq.heappush(self.heap, (-bound, next(self._count), brood))
 
     def expand(self, parent: Hypothesis) -> None:
         """Open what may follow a path whose node has its prediction."""
@@ -145,11 +149,18 @@ class _Search:
         if not len(extensions.pieces):
             return
         assert parent.node.logp is not None
-        scores = parent.node.logp[extensions.pieces]
+        scores = parent.node.logp.take(extensions.pieces)
         scores += np.float32(parent.score)
         scores += extensions.channel_logp
-        self.open_mass += float(np.exp(scores).sum())
-        self.push(_Brood(parent, extensions, scores, (scores > self.kth).nonzero()[0]))
+        if len(scores) > FEW:
+            self.open_mass += float(np.exp(scores).sum())
+            rest = (scores > self.kth).nonzero()[0]
+            self.push(_Brood(parent, extensions, scores, rest, []))
+        else:
+            listed = scores.tolist()
+            self.open_mass += sum(map(math.exp, listed))
+            ready = sorted((-score, place) for place, score in enumerate(listed))
+            self.push(_Brood(parent, extensions, scores, NONE, ready))
 
     def next_batch(self) -> list[Hypothesis]:
         """The best open paths that can still matter."""
@@ -162,22 +173,21 @@ class _Search:
 
     def finish(self, path: Hypothesis) -> None:
         """Count a path whose node has its prediction as a word, if it may end there."""
-        self.open_mass -= math.exp(path.score)
+        score = path.score
+        self.open_mass -= math.exp(score)
         if not self.constraint.may_end(path.cursor):
             return
-        word = Hypothesis(
-            path.pieces, path.node, path.cursor,
-            path.lm_logp + path.node.end_logp, path.channel_logp,
-        )  # fmt: skip
-        self.done_mass += math.exp(word.score)
-        if word.score <= self.kth:
+        end_logp = path.node.end_logp
+        score += end_logp
+        self.done_mass += math.exp(score)
+        if score <= self.kth:
             return
-        text = self.spell(word.pieces)
+        text = self.spell(path.pieces)
         known = self.best.get(text)
-        if known is None or word.score > known.score:
-            self.best[text] = word
+        if known is None or score > known.score:
+            self.best[text] = path._replace(lm_logp=path.lm_logp + end_logp)
         if len(self.best) >= self.k:
-            self.kth = heapq.nlargest(self.k, (w.score for w in self.best.values()))[-1]
+            self.kth = sorted((w.score for w in self.best.values()), reverse=True)[self.k - 1]
 
 
 def search(

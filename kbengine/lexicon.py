@@ -63,6 +63,7 @@ class Lexicon:
             raise BundleError("the lexicon is no tree; build the bundle again")
         self._letters = self._count_letters(np.array([len(s) for s in spelt], np.intp))
         self._rarity = arrays["rarity"]
+        self._ends_word: bytes = (self._rarity != _NO_WORD).tobytes()  # asked for at every path
         self._form = arrays["form"]
         special = np.flatnonzero(self._form == 3).tolist()
         written = bytes(arrays["written"].astype(np.uint8)).decode("utf-8", "replace").split("\n")
@@ -100,7 +101,7 @@ class Lexicon:
 
     def is_word(self, node: int) -> bool:
         """Whether a word ends at a node."""
-        return bool(self._rarity[node] != _NO_WORD)
+        return bool(self._ends_word[node])
 
     def logp(self, node: int) -> float:
         """The unigram log-probability of the word that ends at a node."""

@@ -58,6 +58,7 @@ class StateTree:
     ) -> None:
         self._model = model
         self._inside = np.flatnonzero(~boundary)
+        self._ones = np.ones(len(self._inside), np.float32)
         self._block: Floats = np.empty((rows, model.vocab_size), np.float32)
         self._free = list(range(rows))
         self._rows: OrderedDict[Node, int] = OrderedDict()  # whose prediction is in which row
@@ -90,11 +91,13 @@ class StateTree:
         logp, states = self._model.step(
             [node.piece for node in wanted], [node.parent.state for node in wanted if node.parent]
         )
-        inside = np.exp(logp[:, self._inside]).sum(axis=1, dtype=np.float64)
-        ends = np.log1p(-np.minimum(inside, 1 - 1e-7))
+        # `take` and `vecdot` are four times as fast as an index and `sum`, and unlike a
+        # matrix product they give a row the same digits in any batch.
+        inside = np.vecdot(np.exp(logp.take(self._inside, axis=1)), self._ones)
+        ends = np.log1p(-np.minimum(inside, np.float32(1 - 1e-6))).tolist()
         for i, (node, state) in enumerate(zip(wanted, states, strict=True)):
             self._size += node.state is None
-            node.state, node.end_logp = state, float(ends[i])
+            node.state, node.end_logp = state, ends[i]
             node.logp = self._row(node)
             node.logp[:] = logp[i]
 
