@@ -138,6 +138,9 @@ def split_emoji(text: str) -> list[tuple[str, bool]]:
 
     found: list[tuple[str, bool]] = []
     plain = ""
+    # U+FE0F before a joiner that joins nothing stops the library from seeing the emoji; the
+    # base form has it again.
+    text = text.replace("\ufe0f", "")
     for token in emoji.analyze(text, non_emoji=True, join_emoji=True):
         if isinstance(token.value, str):
             plain += token.chars
@@ -220,6 +223,8 @@ def starts_sentence(before: str) -> bool:
 
 def shape(word: str) -> Shape:
     """How a word is capitalised; one capital letter alone counts as TITLE."""
+    if not word or word.islower():
+        return Shape.LOWER
     letters = [c for c in word if c.isalpha()]
     if all(not c.isupper() for c in letters):
         return Shape.LOWER
