@@ -26,10 +26,12 @@ from itertools import chain, pairwise
 
 def _marks() -> str:
     """The combining marks of the basic plane, as ranges of a character class: `\\w` leaves
-    them out, and a word must not end before its accents and vowel signs."""
+    them out, and a word must not end before its accents and vowel signs. Those of emoji
+    (U+FE00 to U+FE0F, U+20E3) are not among them: no letter wears one."""
     # Han and Hangul, two thirds of the plane, have none.
     plane = chain(range(0x300, 0x3400), range(0xA000, 0xAC00), range(0xF900, 0x10000))
     found = [i for i in plane if unicodedata.category(chr(i))[0] == "M"]
+    found = [i for i in found if i != 0x20E3 and not 0xFE00 <= i <= 0xFE0F]
     ends = [(a, b) for a, b in pairwise(found) if b != a + 1]
     firsts = [found[0], *(b for _, b in ends)]
     lasts = [*(a for a, _ in ends), found[-1]]

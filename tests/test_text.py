@@ -147,6 +147,8 @@ def test_what_is_no_word(token: str) -> None:
         ("10k", "10", "k"),
         ("😂lo", "😂", "lo"),
         ("lo😂", "lo😂", ""),
+        ("dogs ❤\ufe0f", "dogs ❤\ufe0f", ""),
+        ("1\ufe0f\u20e3lo", "1\ufe0f\u20e3", "lo"),
         ("un cafe\u0301", "un ", "cafe\u0301"),
         ("मैं हिन्", "मैं ", "हिन्"),
         ("ที่", "", "ที่"),
