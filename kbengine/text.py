@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 import unicodedata
 from collections.abc import Iterable
 from enum import Enum
 from itertools import chain, pairwise
+from typing import Any
 
 
 def _marks() -> str:
@@ -92,11 +94,24 @@ def normalise(text: str) -> str:
     return unicodedata.normalize("NFC", text)  # last: letter and accent may have met just now
 
 
+_EMOJI_LOCK = threading.Lock()
+
+
+@functools.cache
+def _emoji() -> Any:
+    """The emoji library, loaded once an emoji is met. Its search tree is filled by the first
+    search, and a second thread must not read it meanwhile."""
+    with _EMOJI_LOCK:
+        import emoji
+
+        emoji.emoji_count("x")
+    return emoji
+
+
 @functools.cache
 def _qualified() -> dict[str, str]:
     """Emoji without U+FE0F -> the fully qualified form."""
-    import emoji  # a large table, wanted only once an emoji is met
-
+    emoji = _emoji()
     full = emoji.STATUS["fully_qualified"]
     return {
         e.replace("\ufe0f", ""): e
@@ -127,23 +142,19 @@ def is_emoji(token: str) -> bool:
 
 @functools.cache
 def _qualified_with_tones() -> frozenset[str]:
-    import emoji
-
-    return frozenset(e.replace("\ufe0f", "") for e in emoji.EMOJI_DATA)
+    return frozenset(e.replace("\ufe0f", "") for e in _emoji().EMOJI_DATA)
 
 
 def split_emoji(text: str) -> list[tuple[str, bool]]:
     """`text` in stretches, each with whether it is one emoji (then in its base form)."""
     if not _MAYBE_EMOJI_RE.search(text):
         return [(text, False)]
-    import emoji
-
     found: list[tuple[str, bool]] = []
     plain = ""
     # U+FE0F before a joiner that joins nothing stops the library from seeing the emoji; the
     # base form has it again.
     text = text.replace("\ufe0f", "")
-    for token in emoji.analyze(text, non_emoji=True, join_emoji=True):
+    for token in _emoji().analyze(text, non_emoji=True, join_emoji=True):
         if isinstance(token.value, str):
             plain += token.chars
             continue
@@ -201,11 +212,9 @@ def last_character(line: str) -> str:
     emoji, however many code points they are; nothing of an empty line."""
     tail = line[-32:]
     if _MAYBE_EMOJI_RE.search(tail):
-        import emoji
-
-        *_, last = emoji.analyze(tail, non_emoji=True, join_emoji=True)
+        *_, last = _emoji().analyze(tail, non_emoji=True, join_emoji=True)
         if not isinstance(last.value, str):
-            return str(last.chars)
+            return tail[last.value.start :]  # with what stands after it unseen
     marks = 0
     while marks < len(tail) - 1 and unicodedata.category(tail[-1 - marks])[0] == "M":
         marks += 1

@@ -1,174 +1,32 @@
-"""One text field: whatever led to a text, the same is suggested there."""
+"""One text field: whatever led to a text, the same is suggested there.
+
+`test_editing.py` has the properties over any text and any script, `test_work.py` what a
+suggestion may cost.
+"""
 
 from __future__ import annotations
 
-import math
 import unicodedata
-import weakref
-from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kbengine import text
-from kbengine.lm.ngram import NgramModel
-from kbengine.predict import EARLIER_WINDOW, WINDOW, Predictor, context_pieces, recent, window
-from kbengine.protocols import Floats
+from kbengine.predict import EARLIER_WINDOW, WINDOW, context_pieces, recent, window
 from kbengine.session import Session
 from kbengine.types import Candidate, Context, Edit, Tap
 from kbengine.vocab import BOS, EOS
-from tests.toys import messages, toy_emoji, toy_engine, toy_lexicon, toy_model, toy_vocabulary
-
-ALL_KINDS = "words:3,phrase:1,emoji:1,literal:1"
-
-
-def field(left: str = "", earlier: Sequence[str] = (), right: str = "") -> Session:
-    session = toy_engine().session()
-    session.set_context(left, earlier, right)
-    return session
-
-
-def type_all(session: Session, keys: str) -> None:
-    for key in keys:
-        session.type(key)
-
-
-def texts(candidates: list[Candidate]) -> list[str]:
-    return [c.text for c in candidates]
-
-
-def assert_same(found: list[Candidate], expected: list[Candidate]) -> None:
-    """The same candidates, their scores apart by rounding at most."""
-
-    def facts(candidates: list[Candidate]) -> list[tuple[object, ...]]:
-        return [(c.text, c.kind, c.source, c.replaces) for c in candidates]
-
-    assert facts(found) == facts(expected)
-    for one, other in zip(found, expected, strict=True):
-        assert math.isclose(one.logp, other.logp, abs_tol=1e-6)
-
-
-def assert_sound(found: list[Candidate], typed: str) -> None:
-    """What holds of any list of candidates."""
-    assert len(set(texts(found))) == len(found)
-    for c in found:
-        assert c.text.strip(), "nothing that cannot be seen is suggested"
-        assert math.isfinite(c.logp)
-        assert c.logp < 1e-3, "a log-probability"
-        assert math.isclose(sum(c.parts.values()), c.logp, abs_tol=1e-6)
-        assert c.replaces == len(typed)
-
-
-# Any script equals a fresh field
-
-KEYS = st.sampled_from([*"theyouisandwpmcl" * 3, *" '.,!?1-)\n", "é", "ह", "ि", "😂", "the", "  "])
-LINES = st.sampled_from(["", "see you ", "I'm al", "Hello. ", "we had pasta on ", "don't w", "😂"])
-STEPS = st.one_of(
-    st.tuples(st.just("type"), KEYS),
-    st.tuples(st.just("type"), KEYS),
-    st.tuples(st.just("backspace"), st.just(0)),
-    st.tuples(st.just("accept"), st.integers(0, 4)),
-    st.tuples(st.just("literal"), st.just(0)),
-    st.tuples(st.just("jump"), st.integers(0, 30)),
-    st.tuples(st.just("look"), st.sampled_from([1, 3, 8])),
-    st.tuples(
-        st.just("set_context"),
-        st.tuples(LINES, st.lists(LINES, max_size=2), st.sampled_from(["", " you", "x", ")"])),
-    ),
-)
-
-
-class Host:
-    """A host application: a plain string and a caret, changed by the edits alone."""
-
-    def __init__(self) -> None:
-        self.session = toy_engine().session()
-        self.left = self.right = ""
-        self.earlier: list[str] = []
-
-    def apply(self, edit: Edit) -> None:
-        assert edit.delete <= len(self.left)
-        assert edit.delete_after <= len(self.right)
-        self.left = self.left[: len(self.left) - edit.delete] + edit.insert
-        self.right = self.right[edit.delete_after :]
-
-    def do(self, action: str, value: Any) -> None:
-        match action:
-            case "type":
-                self.apply(self.session.type(value))
-            case "backspace":
-                self.apply(self.session.backspace())
-            case "accept":
-                found = self.session.suggest(5)
-                if found:
-                    self.apply(self.session.accept(found[value % len(found)]))
-            case "literal":
-                literal = self.session.literal()
-                if literal is not None:
-                    self.apply(self.session.accept(literal))
-            case "jump":
-                whole, caret = self.left + self.right, value % (len(self.left + self.right) + 1)
-                self.session.jump(caret)
-                self.left, self.right = whole[:caret], whole[caret:]
-            case "look":
-                self.session.suggest(value)
-            case "set_context":
-                self.left, self.earlier, self.right = value
-                self.session.set_context(self.left, self.earlier, self.right)
-
-    def assert_like_a_fresh_field(self) -> None:
-        fresh = field(self.left, self.earlier, self.right)
-        assert (self.session.text, self.session.caret) == (fresh.text, fresh.caret)
-        assert self.session.typed == fresh.typed
-        for n, slots in ((3, "words"), (6, ALL_KINDS), (5, None)):
-            found = self.session.suggest(n, slots)
-            assert_same(found, fresh.suggest(n, slots))
-            assert_sound(found, self.session.typed)
-
-
-@given(st.lists(STEPS, max_size=14), st.booleans())
-@settings(max_examples=100)
-@example([("type", "n"), ("type", "o"), ("look", 1), ("look", 8), ("backspace", 0)], False)
-@example([("type", "s"), ("type", "e"), ("backspace", 0), ("type", "o")], True)
-def test_any_script_equals_a_fresh_field(script: list[tuple[str, Any]], eager: bool) -> None:
-    """eager: with suggestions asked for at every step, as a keyboard does."""
-    host = Host()
-    for action, value in script:
-        revision, before = host.session.revision, (host.left, host.right)
-        host.do(action, value)
-        if eager:
-            host.session.suggest(3)
-        assert (host.left, host.right) == (
-            host.session.text[: host.session.caret], host.session.text[host.session.caret :]
-        )  # fmt: skip
-        assert host.session.revision >= revision
-        if before != (host.left, host.right):
-            assert host.session.revision > revision
-    host.assert_like_a_fresh_field()
-
-
-def test_a_long_session_equals_a_fresh_field() -> None:
-    """Long enough that the session has forgotten much of what it had computed."""
-    host = Host()
-    for line in messages()[:12]:
-        for key in line:
-            host.do("type", key)
-            host.session.suggest(3)
-        host.do("type", " ")
-    host.assert_like_a_fresh_field()
-    for caret in (len(host.left) // 2, 3, 0):
-        host.do("jump", caret)
-        host.assert_like_a_fresh_field()
+from tests.fields import ALL_KINDS, assert_same, assert_sound, field, texts, type_all
+from tests.soak import times
+from tests.toys import messages, toy_engine, toy_vocabulary
 
 
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.sampled_from([None, "words", ALL_KINDS])), max_size=4)
 )
-@settings(max_examples=40)
+@settings(max_examples=times(40, 1000))
 def test_asking_changes_nothing(questions: list[tuple[int, str | None]]) -> None:
     session = field("I'm al")
     for n, slots in questions:
@@ -181,19 +39,6 @@ def test_asking_changes_nothing(questions: list[tuple[int, str | None]]) -> None
 @pytest.mark.parametrize("line", ["", "see you ", "see you t", "Coffee", "un caf\u0301", "I don’"])
 def test_a_session_and_one_shot_agree(line: str, slots: str | None) -> None:
     assert_same(field(line).suggest(5, slots), toy_engine().suggest(line, 5, slots=slots))
-
-
-def test_threads_share_an_engine() -> None:
-    lines = [line[: 3 + i] for i, line in enumerate(messages()[:12])]
-
-    def suggested(line: str) -> list[Candidate]:
-        return field(line).suggest(3) + toy_engine().suggest(line, 3)
-
-    alone = [suggested(line) for line in lines]
-    with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(suggested, lines * 3))
-    for found, expected in zip(together, alone * 3, strict=True):
-        assert_same(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -498,212 +343,13 @@ def test_there_is_no_literal_where_no_word_is_open(left: str) -> None:
     assert field(left).literal() is None
 
 
-# Any text
-
-ANY_CHAR = st.characters(exclude_categories=()) | st.sampled_from(
-    [*"\x00\x1b\ud800\udfff\u200b\u200d\u202e\ufeff\ufffe\u0301\u093e'’-_", "😂", "👍🏽", "🇬🇧"]
-)
-ANY_TEXT = st.lists(ANY_CHAR, max_size=12).map("".join)
-EXTREMES = {
-    "nothing": "",
-    "emoji only": "😂❤️👍🏽👩🏽\u200d🚀🇬🇧" * 9,
-    "signs only": "?!...---((()))''\"\"" * 9,
-    "apostrophes": "a'" * 300,
-    "one long word": "a" * 10_000,
-    "many words": "so we had pasta " * 700,
-    "spaces": " \t\n\u00a0\u3000" * 99,
-    "right to left": "שָׁלוֹם מרحבا \u202eabc\u202c",
-    "Chinese": "我们明天去吃饭吧",
-    "Thai": "เก็บเงินที่นี่",
-    "Hindi": "नमस्ते दुनिया",
-    "control": "".join(map(chr, range(32))) + "\x7f\x85\x9b",
-    "surrogates": "\ud83d x \ude00\ud83d",
-    "unnormalised": "cafe\u0301 A\u030a \ufb01 \u1e9b\u0323",
-    "accents only": "\u0301" * 300,
-    "marks of the vocabulary": "\u2581the <unk><s></s>",
-    "noncharacters": "\ufffe\uffff\U0010ffff",
-}
-
-
-def use(session: Session, left: str) -> None:
-    """Everything a host does, on some text; nothing may raise, all must be sound."""
-    session.set_context(left, [left, "hi"], left[:3])
-    assert session.text == left + left[:3]
-    for n, slots in ((1, None), (3, ALL_KINDS), (3, "words")):
-        assert_sound(session.suggest(n, slots), session.typed)
-    literal = session.literal()
-    if literal is not None:
-        assert_sound([literal], session.typed)
-    for char in left[-3:]:
-        session.type(char)
-        session.suggest(2)
-    found = session.suggest(5)
-    if found:
-        session.accept(found[-1])
-    session.backspace()
-    session.jump(len(session.text) // 2)
-    session.suggest(3)
-
-
-def assert_still_itself(session: Session) -> None:
-    session.set_context("see you t")
-    assert_same(session.suggest(5), field("see you t").suggest(5))
-
-
-@pytest.mark.parametrize("name", EXTREMES)
-def test_extreme_texts(name: str) -> None:
-    session = toy_engine().session()
-    use(session, EXTREMES[name])
-    assert_still_itself(session)
-
-
-SHARED = toy_engine().session()
-
-
-@given(ANY_TEXT)
-@settings(max_examples=80)
-def test_any_text(left: str) -> None:
-    use(SHARED, left)
-    assert_still_itself(SHARED)
-
-
-@given(ANY_TEXT)
-@settings(max_examples=40)
-def test_any_text_equals_a_fresh_field(keys: str) -> None:
-    host = Host()
-    for key in keys:
-        host.do("type", key)
-    assert host.left == keys
-    host.assert_like_a_fresh_field()
-
-
-# What a key costs
-
-
-class Held:
-    """A state that knows its path."""
-
-    def __init__(self, path: tuple[int, ...], state: tuple[int, ...]) -> None:
-        self.path, self.state = path, state
-
-
-class Counting:
-    """The toy model, with a note of all it is asked and of the states that are kept."""
-
-    def __init__(self, model: NgramModel) -> None:
-        self._model = model
-        self.vocab_size = model.vocab_size
-        self.advanced: list[tuple[int, ...]] = []
-        self.stepped: list[tuple[int, ...]] = []
-        self.kept: weakref.WeakSet[Held] = weakref.WeakSet()
-
-    def start(self) -> Held:
-        return Held((), self._model.start())
-
-    def _held(
-        self, pieces: Sequence[int], before: Sequence[Held], after: Sequence[tuple[int, ...]]
-    ) -> list[Held]:
-        found = [
-            Held((*held.path, piece), state)
-            for piece, held, state in zip(pieces, before, after, strict=True)
-        ]
-        self.kept.update(found)
-        return found
-
-    def advance(self, pieces: Sequence[int], states: Sequence[Held]) -> list[Held]:
-        after = self._model.advance(pieces, [held.state for held in states])
-        found = self._held(pieces, states, after)
-        self.advanced += [held.path for held in found]
-        return found
-
-    def step(self, pieces: Sequence[int], states: Sequence[Held]) -> tuple[Floats, list[Held]]:
-        logp, after = self._model.step(pieces, [held.state for held in states])
-        found = self._held(pieces, states, after)
-        self.stepped += [held.path for held in found]
-        return logp, found
-
-
-def counted() -> tuple[Counting, Session]:
-    model = Counting(toy_model())
-    return model, Session(Predictor(model, toy_vocabulary(), toy_lexicon(), toy_emoji()))
-
-
-def context_of(session: Session) -> tuple[int, ...]:
-    """The path of the committed text."""
-    return tuple(context_pieces(toy_vocabulary(), session.context.earlier, session.context.before))
-
-
-def steps_of_context(model: Counting, session: Session) -> list[tuple[int, ...]]:
-    """What was asked of the model about the committed text."""
-    path = context_of(session)
-    return [p for p in model.advanced + model.stepped if p == path[: len(p)]]
-
-
-@pytest.mark.parametrize("slots", ["words", ALL_KINDS])
-@pytest.mark.parametrize("word_typed", ["tomorrow", "xyzzy", "don't", "pizza"])
-def test_a_key_steps_nothing_of_the_context(slots: str, word_typed: str) -> None:
-    model, session = counted()
-    session.set_context("I'll see you all ", ["hi there", "hello"])
-    session.suggest(3, slots)
-    assert steps_of_context(model, session), "the count sees the context when it is new"
-    model.advanced.clear()
-    model.stepped.clear()
-    for key in word_typed:
-        session.type(key)
-        session.suggest(3, slots)
-    for _ in word_typed:
-        session.backspace()
-        session.suggest(3, slots)
-    assert model.advanced == []
-    assert steps_of_context(model, session) == []
-
-
-def test_committed_words_are_stepped_once() -> None:
-    """Over a whole message, with searches at every key, and what is accepted of it."""
-    model, session = counted()
-    for key in "I'm on my way, see you ":
-        session.type(key)
-        session.suggest(3)
-    session.accept(session.suggest(3)[0])
-    session.suggest(3)
-    asked = Counter(steps_of_context(model, session))
-    path = context_of(session)
-    assert set(asked) == {path[: i + 1] for i in range(len(path))}
-    assert set(asked.values()) == {1}
-
-
-def test_going_back_costs_nothing_anew() -> None:
-    model, session = counted()
-    session.set_context("see you all tomorrow then ")
-    session.suggest(3)
-    for caret in (8, 12, 21):
-        session.jump(caret)
-        session.suggest(3)
-    model.advanced.clear()
-    model.stepped.clear()
-    for caret in (8, 12, 21, len(session.text)):
-        session.jump(caret)
-        session.suggest(3)
-    assert model.advanced == []
-
-
-def test_the_memory_of_a_session_is_bounded() -> None:
-    model, session = counted()
-    for line in messages()[:40]:
-        for place in range(0, len(line), 3):
-            session.set_context(line[:place], [line])
-            session.suggest(3)
-    assert len(model.stepped) > 4000, "far more was computed"
-    assert len(model.kept) < 2000
-
-
 # How much of a text is read
 
 LONG = "so we had pasta and it was good, you know? " * 200
 
 
 @given(st.integers(0, len(LONG)), st.integers(0, len(LONG)))
-@settings(max_examples=60)
+@settings(max_examples=times(60, 5000))
 def test_the_end_of_a_text_is_read(start: int, end: int) -> None:
     before = LONG[start:end]
     read = window(before)
@@ -764,3 +410,14 @@ def test_an_ordinal_stays_in_one_piece() -> None:
     session = field("on the 2")
     candidate = Candidate("nd", "word", "words", -1.0)
     assert session.accept(candidate) == Edit(0, "nd ")
+
+
+def test_a_context_as_a_value_is_the_field_s() -> None:
+    """What a host gives to a worker, where `Session.suggest` would be another thread's."""
+    field = toy_engine().session()
+    field.set_context("see you ", earlier=["Are you coming?"])
+    for char in "tom":
+        field.type(char)
+    assert toy_engine().suggest(field.context, 5) == field.suggest(5)
+    with pytest.raises(ValueError, match="its own earlier messages"):
+        toy_engine().suggest(field.context, earlier=["Hi"])
