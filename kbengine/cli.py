@@ -1,19 +1,25 @@
-"""The verbs of ``kbengine``: repl, suggest, serve."""
+"""The verbs of ``kbengine``: repl, suggest, serve; eval, bench, inspect live apart."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from kbengine.bench import command as bench
 from kbengine.engine import Engine, load
 from kbengine.errors import KbengineError
+from kbengine.evaluate import command as evaluate
+from kbengine.inspect import command as inspect
+from kbengine.quiet import quiet_stderr
 
+ROOMS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "eval": evaluate.run, "bench": bench.run, "inspect": inspect.run
+}  # fmt: skip
 SHOWN = "words:3,phrase:1,emoji:1"
 
 
@@ -51,28 +57,19 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--slots", default="words", help="which kinds are answered (default: %(default)s)"
     )
+    evaluate.arguments(verb("eval", evaluate.HELP))
+    bench.arguments(verb("bench", bench.HELP))
+    inspect.arguments(verbs.add_parser("inspect", help=inspect.HELP, description=inspect.HELP))
     return top
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Nothing on stderr meanwhile: TFLite announces its delegate there, with no switch to
-    stop it. Done here and not in the library, which shares its process with a host."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a verb; returns the exit status, 1 with one sentence on stderr for a mistake."""
     args = parser().parse_args(argv)
     try:
-        with _quiet_stderr():
+        if args.verb in ROOMS:
+            return ROOMS[args.verb](args)
+        with quiet_stderr():
             engine = load(args.bundle)
         if args.verb == "suggest":
             return _suggest(engine, args)

@@ -1,0 +1,1 @@
+"""How good the suggestions are, on text: recall, keystrokes saved, perplexity, latency."""

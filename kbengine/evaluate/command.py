@@ -1,0 +1,190 @@
+"""The verb ``kbengine eval``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kbengine.evaluate.measures import MOST_LETTERS, described
+
+if TYPE_CHECKING:  # heavy, and the command line must be quick to read
+    from rich.console import Console
+
+    from kbengine.engine import Engine
+    from kbengine.evaluate.evaluation import Evaluation, Settings
+    from kbengine.evaluate.lines import TextFile
+
+HELP = "measure the suggestions on text: recall, keystrokes saved, perplexity, latency"
+ABOUT = """\
+Types every line of text files with the engine, as an ideal user would, and says how good the
+suggestions were. A word is a token between spaces, stripped of all but letters at both ends, if
+only letters and inner apostrophes remain; the other tokens are typed letter by letter.
+
+`kbengine eval compare a.json b.json` gives the second result less the first, on the same lines;
+a star marks what is better or worse beyond chance. Of the options it heeds --json alone. (A file
+named compare is ./compare.)
+"""
+INTERVAL = """\
+The interval (±, and [value, low, high] in JSON) is that of 95 % of 1,000 resamplings of lines;
+a single line has none.
+"""
+
+
+def definitions() -> str:
+    """Every measure with its definition, as `--help` shows them."""
+    found = ["measures, each with a 95 % interval:"]
+    for measure in described():
+        found.append(f"  {measure.name}")
+        found.append(textwrap.indent(textwrap.fill(measure.definition, 92), "      "))
+    return "\n".join([*found, "", INTERVAL])
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description, parser.epilog = ABOUT, definitions()
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help="UTF-8 text, a message a line")
+    add("-k", type=int, default=3, help="candidates the user looks at (default: %(default)s)")
+    add("--slots", default="words",
+        help="which kinds are asked for (default: %(default)s)")  # fmt: skip
+    add("--limit", type=int, metavar="N", help="the first N lines of each file")
+    add("--sample-seed", type=int, metavar="S", help="a fixed random --limit lines instead")
+    add("--earlier", type=int, default=0, metavar="N",
+        help="up to N lines before each are its conversation so far")  # fmt: skip
+    add("--letters", type=int, default=MOST_LETTERS, metavar="N", dest="most_letters",
+        help="completion after 1 to N letters (default: %(default)s)")  # fmt: skip
+    add("--json", action="store_true", help="print the whole result as JSON, no tables")
+    add("--out", type=Path, metavar="JSON", help="write the same to a file")
+    add("--words", type=Path, metavar="TSV", help="write log P (natural) of every word to a file")
+    add("--plot", type=Path, metavar="DIR", help="leave pictures (PNG) in a folder")
+    add("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb; returns the exit status. Raises ValueError, OSError or KbengineError."""
+    return _compare(args) if args.files[0] == "compare" else _evaluate(args)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from kbengine.evaluate import table
+    from kbengine.evaluate.compare import common_measures, compare
+    from kbengine.evaluate.result import read_result
+
+    if len(args.files) != 3:
+        raise ValueError("eval compare takes two results; give a.json b.json")
+    a, b = (read_result(Path(name)) for name in args.files[1:])
+    found = compare(a, b)
+    settings = {
+        name: (value, getattr(b.settings, name))
+        for name, value in vars(a.settings).items()
+        if value != getattr(b.settings, name)
+    }
+    if args.json:
+        _print_json(
+            {
+                "bundles": [a.bundle, b.bundle],
+                "settings_that_differ": settings,
+                "differences": [one._asdict() for one in found],
+            }
+        )
+        return 0
+    console = _console()
+    console.print(f"{args.files[2]} ({b.bundle}) less {args.files[1]} ({a.bundle})", markup=False)
+    for name, (one, two) in settings.items():
+        console.print(f"{name}: {one} in the first, {two} in the second", markup=False)
+    for shown in table.comparison(found, common_measures(a, b), a.settings.slots, b.settings.slots):
+        console.print(shown)
+    console.print("* the 95 % interval leaves out 0")
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from kbengine.engine import DEFAULT_BUNDLE, load
+    from kbengine.evaluate import plots, table
+    from kbengine.evaluate.counts import pooled
+    from kbengine.evaluate.evaluation import Settings
+    from kbengine.evaluate.lines import read_text
+    from kbengine.evaluate.measures import measures
+    from kbengine.evaluate.result import document
+    from kbengine.quiet import quiet_stderr
+
+    settings = Settings(
+        args.k, args.slots, args.limit, args.sample_seed, args.earlier, args.most_letters
+    )
+    files = [
+        read_text(Path(name), args.limit, args.sample_seed, args.earlier) for name in args.files
+    ]
+    # Whatever would fail at the end of a long run fails here.
+    for path in (args.out, args.words):
+        if path and (path.is_dir() or not path.absolute().parent.is_dir()):
+            raise ValueError(f"{path} cannot be written; give a file in a folder that exists")
+    if args.plot:
+        plots.check_plots(args.plot)
+    with quiet_stderr():
+        engine = load(args.bundle)
+    found = _with_progress(engine, files, settings, args.quiet)
+    result = document(engine, args.bundle or DEFAULT_BUNDLE, settings, found)
+    if args.words:
+        _write_words(args.words, found)
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if args.plot:
+        plots.draw(args.plot, result, pooled([one.counts for one in found]))
+    if args.json:
+        _print_json(result)
+    else:
+        console = _console()
+        for shown in table.evaluation(result, measures(settings.most_letters)):
+            console.print(shown)
+    return 0
+
+
+def _with_progress(
+    engine: Engine, files: Sequence[TextFile], settings: Settings, quiet: bool
+) -> list[Evaluation]:
+    """The evaluation of each file, with a bar on stderr where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Left
+
+    from kbengine.evaluate.evaluation import evaluate
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Left())
+    console = Console(stderr=True)
+    off = quiet or not sys.stderr.isatty()
+    with Progress(*columns, console=console, disable=off, transient=True) as bar:
+        tasks = [bar.add_task(file.name, total=len(file.lines)) for file in files]
+        return [
+            evaluate(engine, file, settings, lambda task=task: bar.advance(task))  # type: ignore[misc]
+            for file, task in zip(files, tasks, strict=True)
+        ]
+
+
+def _write_words(path: Path, found: Sequence[Evaluation]) -> None:
+    """A row for each word. start: characters before it in the cleaned line."""
+    with path.open("w", encoding="utf-8") as out:
+        out.write("file\tline\tstart\tword\tlogp\n")
+        for one in found:
+            for line, scored in zip(one.file.lines, one.logps, strict=True):
+                for (start, _, text), logp, _ in scored.words:
+                    out.write(f"{one.file.name}\t{line.number}\t{start}\t{text}\t{logp:.6f}\n")
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    print(json.dumps(content, indent=1))  # ASCII, whatever the terminal can show
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    from kbengine.evaluate.table import WIDTH
+
+    console = Console(highlight=False)
+    console.width = max(console.width, WIDTH)  # or figures would be cut off
+    return console
