@@ -1,0 +1,1 @@
+"""What a key press costs: time, memory, and how both grow."""
