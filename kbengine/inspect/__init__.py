@@ -1,0 +1,1 @@
+"""What a model file or bundle holds, without TensorFlow."""
