@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
 import os
@@ -71,6 +72,9 @@ def main(argv: list[str] | None = None) -> int:
             return ROOMS[args.verb](args)
         with quiet_stderr():
             engine = load(args.bundle)
+        # The collector need not look at the lexicon again: its first full round would hold up
+        # one key press for 14 ms. A host may do the same.
+        gc.freeze()
         if args.verb == "suggest":
             return _suggest(engine, args)
         if args.verb == "serve":
