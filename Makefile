@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: repl test train-env format picture clean
+.PHONY: repl test soak train-env format picture clean
 
 repl: $(VENV)/.run
 	$(BIN)/python -m kbengine repl
@@ -13,6 +13,10 @@ test: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# The tests marked `soak` with ten thousands of tries instead of hundreds.
+soak: $(VENV)/.dev
+	KBENGINE_SOAK=1 $(BIN)/python -m pytest -m soak
 
 train-env: $(VENV)/.dev
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _TYPES = frozenset(("u1", "u2", "i8", "f4"))
+_MOST_HEADER_BYTES = 4096  # a handful of names; parsed JSON takes many times its bytes
 
 
 def dump_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -34,6 +35,8 @@ def load_arrays(data: bytes, types: Mapping[str, str]) -> dict[str, NDArray[Any]
     Raises ValueError, saying what is wrong, for anything else.
     """
     line, _, body = data.partition(b"\n")
+    if len(line) > _MOST_HEADER_BYTES:
+        raise ValueError("its header is too long")
     try:
         header = json.loads(line)
     except (ValueError, RecursionError) as error:

@@ -17,24 +17,30 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from kbengine.emojitable import EmojiTable
 from kbengine.errors import BundleError
 from kbengine.lexicon import Lexicon
 from kbengine.lm.ngram import NgramModel
 from kbengine.lm.tflite import TFLiteModel
+from kbengine.memory import needed, reserve
 from kbengine.protocols import LanguageModel
 from kbengine.vocab import Vocabulary
 
 FORMAT = 1
 PARTS = ("model", "vocabulary", "lexicon", "emoji")
 MAX_PART_BYTES = 64 << 20
+# These take many times their bytes once they are open; the shipped ones are a tenth of this.
+_MOST_BYTES = {"vocabulary": 4 << 20, "lexicon": 8 << 20, "emoji": 1 << 20}
+_MOST_MANIFEST_BYTES = 1 << 20
+_MOST_MEMBERS = 64  # the list of an archive is read whole, before anything in it is known
 FAMILIES: Mapping[str, Callable[[bytes], LanguageModel]] = {
     "lstm-tflite": TFLiteModel,
     "ngram": NgramModel.from_bytes,
@@ -55,7 +61,9 @@ class Bundle:
         return f"{self.manifest['name']} {self.manifest['version']}"
 
     def open(self) -> tuple[LanguageModel, Vocabulary, Lexicon, EmojiTable]:
-        """The parts at work. Raises BundleError or ModelError where one is not usable."""
+        """The parts at work. Raises BundleError or ModelError where one is not usable, and
+        ModelError where the memory does not suffice."""
+        reserve(needed(sum(map(len, self.parts.values()))))
         vocabulary = Vocabulary(self.parts["vocabulary"])
         lexicon = Lexicon.from_bytes(self.parts["lexicon"], vocabulary)
         table = EmojiTable.from_bytes(self.parts["emoji"])
@@ -75,18 +83,47 @@ def read_bundle(path: Path) -> Bundle:
     damaged, or of a family that this program doesn't know.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            manifest = _manifest(path, _member(archive, path, "manifest.json", 1 << 20))
-            parts = {name: _part(archive, path, name, manifest["parts"][name]) for name in PARTS}
+        with path.open("rb") as file:
+            size = _size(file)
+            with zipfile.ZipFile(file) as archive:
+                manifest = _manifest(
+                    path, _member(archive, path, "manifest.json", _MOST_MANIFEST_BYTES)
+                )
+                facts = manifest["parts"]
+                parts = {name: _part(archive, path, name, facts[name]) for name in PARTS}
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file; give the path of a .bundle") from None
-    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
+    except _UNREADABLE as error:
         raise BundleError(f"{path} is not a readable bundle; fetch or build it again") from error
-    return Bundle(manifest, parts, path.stat().st_size)
+    return Bundle(manifest, parts, size)
+
+
+# Whatever `zipfile` raises for an archive that is none: ValueError for places before its
+# start and names that are no text, struct.error and OverflowError for numbers out of range.
+_UNREADABLE = (
+    OSError, zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error, ValueError,
+    struct.error, OverflowError,
+)  # fmt: skip
+
+
+def _size(file: BinaryIO) -> int:
+    """The size of an archive in bytes; raises BadZipFile unless it ends as `write_bundle`
+    ends one, with the count of a few members and no larger (zip64) one before it."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 42))
+    locator, end = struct.unpack("<4s16x22s", file.read(42).rjust(42, b"\0"))
+    if end[:4] != b"PK\5\6" or locator == b"PK\6\7":
+        raise zipfile.BadZipFile("no end record where one must stand")
+    if struct.unpack_from("<H", end, 10)[0] > _MOST_MEMBERS:
+        raise zipfile.BadZipFile("too many members")
+    return size
 
 
 def _member(archive: zipfile.ZipFile, path: Path, name: str, most: int) -> bytes:
     try:
+        # The others are decompressed without a bound on what comes out at a time.
+        if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise RuntimeError("compressed in another way")
         with archive.open(name) as member:
             data = member.read(most + 1)
     except (KeyError, RuntimeError) as error:
@@ -108,25 +145,31 @@ def _manifest(path: Path, data: bytes) -> dict[str, Any]:
         raise BundleError(f"{path} is not a kbengine bundle; give one that `train bundle` made")
     if manifest["format"] != FORMAT:
         raise BundleError(
-            f"{path} is of format {manifest['format']}, this program reads {FORMAT}; "
+            f"{path} is of format {str(manifest['format'])[:20]}, this program reads {FORMAT}; "
             "update the one or the other"
         )
-    texts = all(isinstance(manifest.get(k), str) for k in ("name", "version", "language", "family"))
+    texts = all(_is_text(manifest.get(k)) for k in ("name", "version", "language", "family"))
+    texts = texts and _is_text(manifest.get("notice", ""))
     parts = manifest.get("parts")
     if not texts or not isinstance(parts, dict) or any(
         not isinstance(parts.get(name), dict)
         or type(parts[name].get("bytes")) is not int
         or not isinstance(parts[name].get("sha256"), str)
-        or not 0 <= parts[name]["bytes"] <= MAX_PART_BYTES
+        or not 0 <= parts[name]["bytes"] <= _MOST_BYTES.get(name, MAX_PART_BYTES)
         for name in PARTS
     ):  # fmt: skip
         raise BundleError(f"{path}: its manifest lacks fields; fetch or build it again")
     if manifest["family"] not in FAMILIES:
         raise BundleError(
-            f"{path} holds a model of the family {manifest['family']!r}, this program knows "
+            f"{path} holds a model of the family {manifest['family'][:40]!r}, this program knows "
             f"{', '.join(FAMILIES)}; update kbengine"
         )
     return manifest
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a string that can be written somewhere: without lone surrogates."""
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def _part(archive: zipfile.ZipFile, path: Path, name: str, facts: Mapping[str, Any]) -> bytes:

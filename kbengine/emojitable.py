@@ -43,6 +43,7 @@ _REST = 8  # kept back from every keyword, for the emoji that the table does not
 # only after a letter or digit: ``t-shirt``, but ``-1`` is one word.
 _BETWEEN_RE = re.compile(r"[\s_:;,()\[\]{}&/!?\"\u00ab\u00bb\u201c\u201d]+|(?<=\w)[-\u2013\u2014]+")
 _RESERVED_RE = re.compile("[\t\n|]")
+_LONGEST_EMOJI = 32  # code points; families and flags have ten at most
 _LAST = "\U0010ffff"  # sorts behind whatever may follow a prefix
 
 
@@ -113,6 +114,10 @@ class EmojiTable:
                     " build the bundle again"
                 )
             symbol, name, keywords = columns
+            if len(symbol) > _LONGEST_EMOJI:
+                raise BundleError(
+                    f"line {number} of the emoji table begins with no emoji; build the bundle again"
+                )
             entries.append(EmojiEntry(symbol, name, tuple(keywords.split("|")) if keywords else ()))
         try:
             return cls(entries)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kbengine import text
 from kbengine.bundle import Bundle, read_bundle
+from kbengine.errors import ModelError
 from kbengine.mix import Slots
 from kbengine.predict import Predictor
 from kbengine.session import Session, checked
@@ -53,7 +54,7 @@ class Engine:
 
     def suggest(
         self,
-        line: str,
+        line: str | Context,
         n: int | None = None,
         earlier: Sequence[str] = (),
         slots: str | None = None,
@@ -61,11 +62,17 @@ class Engine:
         """The best candidates at the end of a text, best first: n, or as many as there are
         slots, or 3. From any thread.
 
+        line: what stands left of the caret, after `earlier` messages; or a field's `context`,
+        which has its own.
+
         Raises ValueError for n below 1 and for slots that cannot be read.
         """
+        if isinstance(line, Context) and earlier:
+            raise ValueError("a context has its own earlier messages; give them to the field")
+        context = line if isinstance(line, Context) else context_of(line, earlier)
         policy = None if slots is None else Slots.parse(slots)
         with self._lock:
-            return self._one_shot.suggest(context_of(line, earlier), n, policy)
+            return self._one_shot.suggest(context, n, policy)
 
 
 def load(path: str | Path | None = None) -> Engine:
@@ -73,4 +80,8 @@ def load(path: str | Path | None = None) -> Engine:
 
     Raises BundleError or ModelError, in one sentence, where that cannot be.
     """
-    return Engine(read_bundle(Path(path) if path is not None else DEFAULT_BUNDLE))
+    path = Path(path) if path is not None else DEFAULT_BUNDLE
+    try:
+        return Engine(read_bundle(path))
+    except MemoryError as error:
+        raise ModelError(f"not enough memory to load {path}; free some and try again") from error

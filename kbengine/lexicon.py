@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,6 +156,7 @@ class Lexicon:
         """Raises BundleError where `data` is no lexicon for this vocabulary."""
         try:
             found = load_arrays(data, _ARRAYS)
+            _check_words(found)
         except ValueError as error:
             raise BundleError("the lexicon is not readable; build the bundle again") from error
         return cls(found, vocabulary)
@@ -206,6 +207,25 @@ class Lexicon:
             },
             vocabulary,
         )
+
+
+def _check_words(arrays: dict[str, NDArray[Any]]) -> None:
+    """Raise ValueError where forms and casings are none that `to_bytes` writes, or the tree is
+    so deep that a word would take long to follow."""
+    children, form = arrays["children"].astype(np.intp), arrays["form"]
+    listed = arrays["written"].tobytes().decode("utf-8")
+    lines = listed.count("\n") + 1 if listed else 0
+    if not len(form) or form.max() > 3 or int((form == 3).sum()) != lines:
+        raise ValueError("its casings are not those of its words")
+    if len(children) != len(form) or int(children.sum()) != len(children) - 1:
+        raise ValueError("its tables do not fit together")
+    ends = np.cumsum(children) + 1
+    begin, end = 1, int(ends[0])
+    for _ in range(text.MAX_WORD):
+        if begin >= end:
+            return
+        begin, end = end, int(ends[end - 1])
+    raise ValueError("its words are too long")
 
 
 def unigram_logp(count: float, total: float) -> float:

@@ -197,7 +197,9 @@ def split_open_word(text: str) -> tuple[str, str]:
     >>> split_open_word("They see you t")
     ('They see you ', 't')
     """
-    match = _OPEN_WORD_RE.search(text, max(0, len(text) - MAX_WORD))
+    # From the last space on, or each key would search a whole line.
+    start = max(0, len(text) - MAX_WORD, text.rfind(" ") + 1)
+    match = _OPEN_WORD_RE.search(text, start)
     return (text[: match.start()], match.group()) if match else (text, "")
 
 

@@ -19,6 +19,8 @@ from kbengine import text
 from kbengine.errors import BundleError
 
 MARK = "\u2581"
+_LONGEST_KEPT = 64  # characters; what is longer is read anew, so that the caches stay small
+_MOST_PIECES = 1 << 16  # a lexicon's nodes are uint16
 UNK, BOS, EOS = 0, 1, 2  # ids that the training fixes: unknown, message start, message end
 
 
@@ -57,6 +59,11 @@ class Vocabulary:
             raise BundleError(
                 "the vocabulary does not begin with <unk>, <s>, </s>; train it with `train vocab`"
             )
+        if size > _MOST_PIECES:
+            raise BundleError(
+                f"the vocabulary has {size} pieces, more than a lexicon can name; "
+                "train a smaller one"
+            )
         self._ids = {piece: i for i, piece in enumerate(self.pieces)}
         self._longest_sign = max(len(piece) for piece in self.pieces)
         inside = [i for i, p in enumerate(self.pieces) if p[0].isalnum() or _goes_on(p)]
@@ -64,7 +71,8 @@ class Vocabulary:
         self.boundary[inside] = False
         first = [i for i, p in enumerate(self.pieces) if p[0] == MARK]
         self.first_letters, self.inner_letters = self._index(first), self._index(inside)
-        self.encode_token = functools.lru_cache(maxsize=16384)(self._encode_token)
+        self._encode_short = functools.lru_cache(maxsize=16384)(self._encode_token)
+        self._encode_stretch = functools.lru_cache(maxsize=4096)(self._tokenise_stretch)
 
     def _index(self, ids: list[int]) -> PieceIndex:
         """Of some pieces those that spell letters (or nothing: the mark alone)."""
@@ -97,11 +105,21 @@ class Vocabulary:
 
     def encode(self, message: str) -> list[int]:
         """Piece ids of a message, in any form; neither start nor end is added."""
-        return [
-            piece
-            for token in text.tokens(text.normalise(message))
-            for piece in self.encode_token(token)
-        ]
+        # No token goes over a space, so what stands between two spaces has its own pieces:
+        # of a message that grows, all but the last stretch is remembered.
+        found: list[int] = []
+        for stretch in text.normalise(message).split():
+            short = len(stretch) <= _LONGEST_KEPT
+            found += (self._encode_stretch if short else self._tokenise_stretch)(stretch)
+        return found
+
+    def encode_token(self, token: str) -> tuple[int, ...]:
+        """Piece ids of a token, see `kbengine.text.tokens`."""
+        short = len(token) <= _LONGEST_KEPT
+        return (self._encode_short if short else self._encode_token)(token)
+
+    def _tokenise_stretch(self, stretch: str) -> list[int]:
+        return [piece for token in text.tokens(stretch) for piece in self.encode_token(token)]
 
     def spell(self, pieces: tuple[int, ...]) -> str:
         """The letters that pieces of one word stand for, without the mark."""

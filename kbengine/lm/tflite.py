@@ -20,6 +20,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from kbengine.errors import ModelError
+from kbengine.lm.stepfile import check
 from kbengine.protocols import Floats
 
 _MEND = "export it again with `python -m train export`"
@@ -29,42 +30,22 @@ class TFLiteModel:
     """A step model in memory; safe to share between threads (one steps at a time)."""
 
     def __init__(self, content: bytes) -> None:
-        """Raises ModelError where `content` is no step model.
-
-        The caller vouches for the bytes (a bundle checks their sha256): the runtime is
-        native code and is not to be handed what has been tampered with.
-        """
+        """Raises ModelError where `content` is no step model. The native runtime gets it
+        only once `kbengine.lm.stepfile` has read it through."""
+        try:
+            self.state_size, self.vocab_size = check(content)
+        except ValueError as error:
+            raise ModelError(f"the model is no step model: {error}; {_MEND}") from error
         try:
             self._interpreter = Interpreter(model_content=content, num_threads=1)
-            names = self._interpreter.get_signature_list()
-            if set(names) != {"state", "logits"}:
-                raise ModelError(
-                    f"the model has the signatures {sorted(names)}, not logits and state; {_MEND}"
-                )
             self._state = self._interpreter.get_signature_runner("state")
             self._logits = self._interpreter.get_signature_runner("logits")
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"the runtime cannot read the model; {_MEND}") from error
-        self._check()
         self._lock = threading.Lock()
+        self._ones: Floats = np.ones(self.vocab_size, np.float32)
         self._exp: Floats = np.zeros((0, self.vocab_size), np.float32)
         self._try()
-
-    def _check(self) -> None:
-        """Read S and V off the signatures; raise ModelError where they break the contract."""
-        for runner, outputs in ((self._state, {"state"}), (self._logits, {"state", "logits"})):
-            ins, outs = runner.get_input_details(), runner.get_output_details()
-            if set(ins) != {"piece", "state"} or set(outs) != outputs:
-                raise ModelError(f"the model's inputs or outputs have other names; {_MEND}")
-            right = ins["piece"]["dtype"] == np.int32 and ins["state"]["dtype"] == np.float32
-            if not right or any(
-                len(t["shape_signature"]) != 2 for t in (ins["state"], *outs.values())
-            ):
-                raise ModelError(f"the model's tensors have other types or shapes; {_MEND}")
-        self.state_size = int(self._state.get_input_details()["state"]["shape_signature"][1])
-        self.vocab_size = int(self._logits.get_output_details()["logits"]["shape_signature"][1])
-        if self.state_size <= 0 or self.vocab_size <= 0:
-            raise ModelError(f"the model does not fix the sizes of state and logits; {_MEND}")
 
     def _try(self) -> None:
         """One step, so that a model that cannot run is refused here and not at a key press."""
@@ -99,5 +80,5 @@ class TFLiteModel:
             exp = self._exp[: len(logits)]
             logits -= logits.max(axis=1, keepdims=True)
             np.exp(logits, out=exp)
-            logits -= np.log(exp.sum(axis=1, keepdims=True))
+            logits -= np.log(np.vecdot(exp, self._ones))[:, None]
         return logits, list(out["state"])
