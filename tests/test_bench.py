@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from kbengine.bench import report
+from kbengine.bench.growth import FLAT
 from kbengine.bench.keys import NAMES
 from kbengine.bench.lines import LINES, read_lines
 from kbengine.bench.plot import plot
@@ -80,7 +81,7 @@ def check_figures(figures: dict[str, Any], plan: Plan) -> None:
     }
     for curve in figures["growth"]:
         assert tuple(point["x"] for point in curve["points"]) == sizes[curve["against"]]
-        assert curve["verdict"] == ("flat" if curve["factor_per_tenfold"] <= 1.15 else "grows")
+        assert curve["verdict"] == ("flat" if curve["factor_per_tenfold"] <= FLAT else "grows")
         for point in curve["points"]:
             check_spread(point)
     must = {(c["what"], c["against"]) for c in figures["growth"] if c["must_be_flat"]}

@@ -307,10 +307,16 @@ def test_earlier_messages_are_those_before_the_line() -> None:
     samples: defaultdict[str, Samples] = defaultdict(Samples)
     EarlierTrial(LINES, 3)(field, 4, 10, samples)
     assert field.context.earlier == LINES[6:10]
-    word = LINES[10].split()[0]
-    assert field.text == word[:4]
-    assert len(samples["key press"]) == len(word[:4])
+    first, *words = LINES[10].split()
+    assert field.text == " ".join([first, *words[:-1], words[-1][:4]])
+    assert len(samples["key press"]) == sum(len(word[:4]) for word in words)
     assert len(samples["first suggestion"]) == 1
+
+
+def test_a_line_of_one_word_is_timed_too() -> None:
+    samples: defaultdict[str, Samples] = defaultdict(Samples)
+    EarlierTrial(["hi"], 3)(toy_engine().session(SLOTS), 1, 0, samples)
+    assert len(samples["key press"]) == 2
 
 
 def test_words_are_typed_by_their_first_letters() -> None:
