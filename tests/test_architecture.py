@@ -36,6 +36,11 @@ FLOORS = (
     ("evaluate.compare", "evaluate.plots"),
     ("evaluate.table",),
     ("evaluate.command",),
+    ("inspect.graph", "inspect.parts", "inspect.probe"),
+    ("inspect.contract", "inspect.duplicates", "inspect.runtime"),
+    ("inspect.view",),
+    ("inspect.report",),
+    ("inspect", "inspect.command"),
     ("bench.clock", "bench.lines", "bench.progress", "bench.weights"),
     ("bench.shares", "bench.steps", "bench.keys", "bench.process"),
     ("bench.growth",),
@@ -43,11 +48,6 @@ FLOORS = (
     ("bench.suite",),
     ("bench.report", "bench.plot"),
     ("bench", "bench.command"),
-    ("inspect.graph", "inspect.parts", "inspect.probe"),
-    ("inspect.contract", "inspect.duplicates", "inspect.runtime"),
-    ("inspect.view",),
-    ("inspect.report",),
-    ("inspect", "inspect.command"),
     ("cli",),
     ("", "__main__"),  # the package itself: only names of its own parts
 )

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+from kbengine.inspect.graph import NO_TENSOR, read_graph
+
 # These read a row for each piece, not their whole table.
-_ROWS_ONLY = frozenset((schema.BuiltinOperator.GATHER, schema.BuiltinOperator.EMBEDDING_LOOKUP))
+_ROWS_ONLY = frozenset(("GATHER", "EMBEDDING_LOOKUP"))
 
 
 def weight_bytes(content: bytes) -> dict[str, int]:
     """For each signature, the bytes of the constants that its operations read whole, each
     counted once: what one step at B = 1 must fetch from memory or cache."""
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    graph = read_graph(content)
     found = {}
-    for signature in model.signatureDefs:
-        graph = model.subgraphs[signature.subgraphIndex]
-        buffers = {
-            graph.tensors[place].buffer
-            for operator in graph.operators
-            if _code(model.operatorCodes[operator.opcodeIndex]) not in _ROWS_ONLY
-            for place in operator.inputs
-            if place >= 0
+    for signature in graph.signatures:
+        subgraph = graph.subgraphs[signature.subgraph]
+        read = {
+            subgraph.tensors[place].buffer
+            for op in subgraph.ops
+            if op.name not in _ROWS_ONLY
+            for place in op.inputs
+            if place != NO_TENSOR
         }
-        data = (model.buffers[place].data for place in buffers)
-        found[signature.signatureKey.decode()] = sum(len(d) for d in data if d is not None)
+        found[signature.name] = sum(graph.buffers[buffer].nbytes for buffer in read)
     return found
-
-
-def _code(code: Any) -> int:
-    """The operation; files before 2020 have it in the deprecated field alone."""
-    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
 
 def bare_signatures(content: bytes) -> Mapping[str, Callable[..., object]]:
