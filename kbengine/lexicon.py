@@ -13,6 +13,7 @@ a range found by bisection. On disk (`kbengine.arrays`; N nodes, node 0 the root
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -63,6 +64,8 @@ class Lexicon:
             raise BundleError("the lexicon is no tree; build the bundle again")
         self._letters = self._count_letters(np.array([len(s) for s in spelt], np.intp))
         self._rarity = arrays["rarity"]
+        # Kept here, for all fields: asked for each word that is shown.
+        self.in_sentence = functools.lru_cache(maxsize=8192)(self._in_sentence)
         self._ends_word: bytes = (self._rarity != _NO_WORD).tobytes()  # asked for at every path
         self._form = arrays["form"]
         special = np.flatnonzero(self._form == 3).tolist()
@@ -136,6 +139,11 @@ class Lexicon:
         if form == 3:
             return self._written.get(node, word)
         return word if form == 0 else text.title(word) if form == 1 else word.upper()
+
+    def _in_sentence(self, word: str) -> str:
+        """A word in lower case as it stands inside a sentence, also one that is not known."""
+        node = self.find(word)
+        return self.written(node) if node is not None else word
 
     def to_bytes(self) -> bytes:
         """The lexicon as it stands on disk; see the module's docstring."""

@@ -29,10 +29,10 @@ class Node:
 
     __slots__ = ("children", "end_logp", "logp", "parent", "piece", "state")
 
-    def __init__(self, parent: Node | None, piece: int, state: State | None = None) -> None:
+    def __init__(self, parent: Node | None, piece: int) -> None:
         self.parent = parent
         self.piece = piece
-        self.state = state
+        self.state: State | None = None
         self.logp: Floats | None = None
         self.end_logp = 0.0
         self.children: dict[int, Node] = {}
@@ -56,6 +56,7 @@ class StateTree:
     def __init__(
         self, model: LanguageModel, boundary: NDArray[np.bool_], rows: int = 64, nodes: int = 1024
     ) -> None:
+        self.root = Node(None, -1)
         self._model = model
         self._inside = np.flatnonzero(~boundary)
         self._ones = np.ones(len(self._inside), np.float32)
@@ -64,7 +65,7 @@ class StateTree:
         self._rows: OrderedDict[Node, int] = OrderedDict()  # whose prediction is in which row
         self._node_limit = nodes
         self._size = 0
-        self.root = Node(None, -1, model.start())
+        self.root.state = model.start()
 
     def walk(self, pieces: Iterable[int], node: Node | None = None) -> Node:
         """The node at the end of a path from `node` (or the root); nothing is computed."""
@@ -132,6 +133,9 @@ class StateTree:
             step.state = self._model.advance([step.piece], [step.parent.state])[0]
             self._size += 1
 
+    def __del__(self) -> None:
+        _let_go([self.root])
+
     def prune(self, path: Node) -> None:
         """Once the tree is large, drop all nodes that are not on the way to `path`."""
         if self._size <= self._node_limit:
@@ -145,13 +149,17 @@ class StateTree:
             node.children = {i: child for i, child in below.items() if child in keep}
             keep.add(node)
             node = node.parent
-        # Parents and children hold each other: let go of both sides here, or the memory
-        # waits for the garbage collector.
-        while dropped:
-            node = dropped.pop()
-            dropped += node.children.values()
-            node.children = {}
+        _let_go(dropped)
         for node in [node for node in self._rows if node not in keep]:
             node.logp = None
             self._free.append(self._rows.pop(node))
         self._size = len(keep)
+
+
+def _let_go(nodes: list[Node]) -> None:
+    """Part nodes from their children, and those from theirs. Parents and children hold each
+    other: the memory would wait for the garbage collector, some megabytes a text field."""
+    while nodes:
+        node = nodes.pop()
+        nodes += node.children.values()
+        node.children = {}

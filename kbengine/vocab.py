@@ -30,7 +30,7 @@ def _goes_on(letters: str) -> bool:
 
 
 class PieceIndex(NamedTuple):
-    """Pieces of words sorted by their letters: texts[i] is what piece ids[i] spells."""
+    """Some pieces: texts[i] is what piece ids[i] spells. Those of words are sorted by it."""
 
     texts: list[str]
     ids: NDArray[np.intp]
@@ -73,6 +73,12 @@ class Vocabulary:
         self.first_letters, self.inner_letters = self._index(first), self._index(inside)
         self._encode_short = functools.lru_cache(maxsize=16384)(self._encode_token)
         self._encode_stretch = functools.lru_cache(maxsize=4096)(self._tokenise_stretch)
+
+    @functools.cached_property
+    def emoji(self) -> PieceIndex:
+        """The pieces that are emoji, by id."""
+        ids = [i for i, piece in enumerate(self.pieces) if text.is_emoji(piece)]
+        return PieceIndex([self.pieces[i] for i in ids], np.array(ids, np.intp))
 
     def _index(self, ids: list[int]) -> PieceIndex:
         """Of some pieces those that spell letters (or nothing: the mark alone)."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,3 +95,24 @@ def test_many_nodes_are_pruned_to_the_path() -> None:
     before = len(model.stepped)
     tree.predict([here.child(3)])
     assert len(model.stepped) == before + 1  # the states of the path are still known
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["tree", "session"])
+def test_a_tree_goes_with_its_last_user(whole: bool) -> None:
+    """Without the garbage collector: a tree holds some megabytes, and text fields come and go."""
+    gc.disable()
+    try:
+        if whole:
+            field = toys.toy_engine().session()
+            field.set_context("see you ")
+            field.suggest()
+            held = field._predictor._tree
+            del field
+        else:
+            held = StateTree(toys.toy_model(), toys.toy_vocabulary().boundary)
+            held.predict([held.walk([BOS, 5, 7]), held.walk([BOS, 6])])
+        watched = weakref.ref(held._block)
+        del held
+        assert watched() is None
+    finally:
+        gc.enable()

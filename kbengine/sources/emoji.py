@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 
 import numpy as np
 
 from kbengine import text
 from kbengine.emojitable import EmojiTable
-from kbengine.protocols import Floats, Ints
+from kbengine.protocols import Floats
 from kbengine.sources.query import Query
 from kbengine.sources.words import WordSource
 from kbengine.tree import StateTree
 from kbengine.types import Candidate
-from kbengine.vocab import Vocabulary
+from kbengine.vocab import UNK, Vocabulary
 
 # P(the emoji is wanted | a word that names it is): the shipped model's text has 6.3 emoji
 # to a thousand words ("emoji a word in the text", in the model card that `train bundle`
@@ -39,24 +38,11 @@ class EmojiSource:
     ) -> None:
         self._tree, self._vocabulary, self._table, self._words = tree, vocabulary, table, words
 
-    @cached_property
-    def _known(self) -> list[tuple[str, int]]:
-        """The emoji that the model has pieces for, and those pieces."""
-        return [(p, i) for i, p in enumerate(self._vocabulary.pieces) if text.is_emoji(p)]
-
-    @cached_property
-    def _ids(self) -> Ints:
-        return np.array([i for _, i in self._known], np.intp)
-
-    @cached_property
-    def _place(self) -> dict[str, int]:
-        return {p: n for n, (p, _) in enumerate(self._known)}
-
     def prepare(self) -> None:
         """Build now what the first emoji would have to wait for, some 50 ms: the index of
-        names, and the `emoji` package's tables."""
+        names, the `emoji` package's tables and the pieces that are emoji."""
         self._table.find("a", 1)
-        self._place.get("")
+        _ = self._vocabulary.emoji
 
     def propose(self, query: Query, n: int) -> list[Candidate]:
         """The best n emoji, best first."""
@@ -72,17 +58,18 @@ class EmojiSource:
     def _expected(self, query: Query, n: int) -> list[Candidate]:
         self._tree.predict([query.node])
         assert query.node.logp is not None
-        logp: Floats = query.node.logp[self._ids]
+        all_logp, known = query.node.logp, self._vocabulary.emoji
+        logp: Floats = all_logp[known.ids]
         best = np.argsort(-logp, kind="stable")[:n].tolist()
         found = [
-            _candidate(self._known[i][0], "language model", {"language model": float(logp[i])})
+            _candidate(known.texts[i], "language model", {"language model": float(logp[i])})
             for i in best
         ]
-        shown = {self._known[i][0] for i in best}
+        shown = {known.texts[i] for i in best}
         for hit in self._just_named(query, n):
-            place = self._place.get(hit.text)
+            (piece, *_) = self._vocabulary.encode_token(hit.text)
             # An emoji that the model knows may be named as well: the likelier counts.
-            likelier = place is None or float(logp[place]) < hit.logp
+            likelier = piece == UNK or float(all_logp[piece]) < hit.logp
             if likelier and hit.text in shown:
                 found = [c for c in found if c.text != hit.text]
             if likelier:

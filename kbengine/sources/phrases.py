@@ -43,7 +43,7 @@ class PhraseSource:
     ) -> None:
         self._tree, self._vocabulary = tree, vocabulary
         self._words = words
-        self._next = Known(lexicon, "")
+        self._lexicon, self._next = lexicon, Known(lexicon, "")
         self._options = options or PhraseOptions()
 
     def propose(self, query: Query, n: int) -> list[Candidate]:
@@ -74,7 +74,7 @@ class PhraseSource:
             if hypothesis is None:
                 break
             word = self._vocabulary.spell(hypothesis.pieces)
-            words.append(self._words.plain(word))
+            words.append(self._lexicon.in_sentence(word))
             # The end of the word before is in P(next word): it begins something new.
             logp += hypothesis.lm_logp - node.end_logp
             node = hypothesis.node

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
 from kbengine import text
@@ -31,7 +30,6 @@ class WordSource:
 
     def __init__(self, tree: StateTree, vocabulary: Vocabulary, lexicon: Lexicon) -> None:
         self._tree, self._vocabulary, self._lexicon = tree, vocabulary, lexicon
-        self.plain = functools.lru_cache(maxsize=4096)(self._plain)
 
     def search(self, query: Query, n: int) -> Found:
         """The best words that agree with the query, n or more, as hypotheses."""
@@ -62,12 +60,9 @@ class WordSource:
 
     def written(self, query: Query, word: str) -> str:
         """A word in lower case as it should stand in the field."""
-        return text.follow_case(self.plain(word), query.typed, query.place.sentence_start)
-
-    def _plain(self, word: str) -> str:
-        """A word in lower case as it stands inside a sentence."""
-        node = self._lexicon.find(word)
-        return self._lexicon.written(node) if node is not None else word
+        return text.follow_case(
+            self._lexicon.in_sentence(word), query.typed, query.place.sentence_start
+        )
 
     def _candidate(
         self, query: Query, word: str, hypothesis: Hypothesis, total: float
