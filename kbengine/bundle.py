@@ -94,7 +94,9 @@ def read_bundle(path: Path) -> Bundle:
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file; give the path of a .bundle") from None
     except _UNREADABLE as error:
-        raise BundleError(f"{path} is not a readable bundle; fetch or build it again") from error
+        raise BundleError(
+            f"{path} is no readable bundle; give a .bundle file, or fetch or build it again"
+        ) from error
     return Bundle(manifest, parts, size)
 
 

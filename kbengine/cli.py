@@ -19,9 +19,22 @@ from kbengine.inspect import command as inspect
 from kbengine.quiet import quiet_stderr
 
 ROOMS: Mapping[str, Callable[[argparse.Namespace], int]] = {
-    "eval": evaluate.run, "bench": bench.run, "inspect": inspect.run
-}  # fmt: skip
+    "eval": evaluate.run,
+    "eval compare": evaluate.run_compare,
+    "bench": bench.run,
+    "inspect": inspect.run,
+}
 SHOWN = "words:3,phrase:1,emoji:1"
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *ignored: object) -> None:
+        from importlib.metadata import version
+
+        print(f"kbengine {version('kbengine')}")
+        parser.exit()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="kbengine", description="Predicts what a person will type next: words, phrases, emoji."
     )
+    top.add_argument("--version", action=_Version, nargs=0, help="say which version this is")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
@@ -64,9 +78,28 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _compare_parser() -> argparse.ArgumentParser:
+    """Of ``eval compare``, whose operands are no texts."""
+    found = argparse.ArgumentParser(prog="kbengine eval compare")
+    found.set_defaults(verb="eval compare")
+    evaluate.compare_arguments(found)
+    return found
+
+
+def _sentence(error: OSError) -> str:
+    """What the system could not do, and the mend."""
+    if error.filename is None:
+        return f"the output cannot be written ({error.strerror}); send it elsewhere"
+    return f"{error.filename} cannot be used ({error.strerror}); give another path"
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a verb; returns the exit status, 1 with one sentence on stderr for a mistake."""
-    args = parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:2] == ["eval", "compare"]:
+        args = _compare_parser().parse_args(argv[2:])
+    else:
+        args = parser().parse_args(argv)
     try:
         if args.verb in ROOMS:
             return ROOMS[args.verb](args)
@@ -91,7 +124,8 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         return 0  # the reader has gone
     except (ValueError, OSError, KbengineError) as error:
-        print(f"kbengine: {error}", file=sys.stderr)
+        told = _sentence(error) if isinstance(error, OSError) else error
+        print(f"kbengine: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -22,6 +22,7 @@ from kbengine.vocab import BOS, EOS, Vocabulary
 # is known of the text stays known from key to key.
 WINDOW = 2048
 EARLIER_WINDOW = 1024
+MOST = 100  # candidates that can be asked for; each more is another word to prove the best
 PLACES = 3  # shown where neither a number nor slots say how many
 
 
@@ -104,13 +105,13 @@ class Predictor:
         """The best candidates of all kinds, or of the slots' kinds: n, or as many as there
         are slots, or PLACES.
 
-        Raises ValueError where n is below 1.
+        Raises ValueError where n is below 1 or above MOST.
         """
         slots = slots or Slots.any()
         if n is None:
             n = slots.total or PLACES
-        if n < 1:
-            raise ValueError(f"{n} candidates cannot be shown; ask for 1 or more")
+        if not 1 <= n <= MOST:
+            raise ValueError(f"{n} candidates cannot be shown; ask for 1 to {MOST}")
         query = self.query(context)
         found = self.words.propose(query, n) if slots.wants("word") else []
         if slots.wants("phrase"):

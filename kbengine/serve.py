@@ -20,10 +20,10 @@ from typing import Any, BinaryIO
 
 from kbengine.engine import Engine
 from kbengine.mix import Slots
+from kbengine.predict import MOST
 from kbengine.types import Context, Tap
 
 MAX_LINE_BYTES = 1 << 20
-MAX_CANDIDATES = 100
 
 
 class RequestError(ValueError):
@@ -116,8 +116,8 @@ def _common(request: Mapping[str, Any]) -> tuple[str, int, tuple[str, ...]]:
     )
     if not isinstance(context, str):
         raise RequestError("context must be a string")
-    if type(k) is not int or not 1 <= k <= MAX_CANDIDATES:
-        raise RequestError(f"k must be a whole number from 1 to {MAX_CANDIDATES}")
+    if type(k) is not int or not 1 <= k <= MOST:
+        raise RequestError(f"k must be a whole number from 1 to {MOST}")
     if not isinstance(earlier, list) or not all(isinstance(m, str) for m in earlier):
         raise RequestError("earlier must be a list of strings, the oldest first")
     return context, k, tuple(earlier)

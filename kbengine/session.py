@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from math import isfinite
 
 from kbengine import text
 from kbengine.mix import Slots
@@ -107,10 +108,13 @@ class Session:
         before the space there; one that `accept` had added gives way to it. Returns what the
         host must do to its own text.
 
-        Raises ValueError where `char` is no text.
+        Raises ValueError where `char` is no text, or x, y or t_ms are no numbers.
         """
         if not isinstance(char, str) or not char:
             raise ValueError(f"{char!r} is no key; type a character")
+        for value in (x, y, t_ms):
+            if value is not None and not (isinstance(value, (int, float)) and isfinite(value)):
+                raise ValueError(f"{value!r} is no place or time; give a number, or nothing")
         moved = char[:1] in _CLOSING_SIGNS and self._space is not _Space.NONE
         insert = char + " " if moved and self._space is _Space.OWN else char
         left = self._left[: len(self._left) - moved]

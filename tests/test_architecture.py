@@ -18,7 +18,7 @@ TRAIN = sorted((ROOT / "train").rglob("*.py"))
 
 # Each floor may use those below it, and what it names of its own floor with `<`.
 FLOORS = (
-    ("types", "errors", "protocols", "arrays", "quiet"),
+    ("types", "errors", "protocols", "arrays", "quiet", "folders"),
     ("text", "memory"),
     ("vocab", "emojitable"),
     ("lexicon", "tree"),

@@ -15,7 +15,7 @@ from rich.console import Console
 from kbengine.bench import report
 from kbengine.bench.growth import FLAT
 from kbengine.bench.keys import NAMES
-from kbengine.bench.lines import LINES, read_lines
+from kbengine.bench.lines import LINES
 from kbengine.bench.plot import plot
 from kbengine.bench.shares import TimedModel
 from kbengine.bench.suite import Measured, Plan, measure
@@ -146,7 +146,7 @@ def test_tables_warn_where_a_key_press_grows(measured: Measured) -> None:
 
 
 def test_plots_are_pictures(measured: Measured, tmp_path: Path) -> None:
-    paths = plot(measured, tmp_path / "new" / "folder")
+    paths = plot(measured, tmp_path)
     assert [path.name for path in paths] == ["growth.png", "distributions.png"]
     for path in paths:
         data = path.read_bytes()
@@ -178,7 +178,7 @@ def test_quick_prints_json_alone(bundle: Path, tmp_path: Path) -> None:
     ("content", "said"),
     [
         (None, "no such file"),
-        (b"\n  \n", "has no text"),
+        (b"\n  \n", "holds no text"),
         (b"caf\xe9 is open\n", "is not UTF-8"),
     ],
 )
@@ -200,7 +200,7 @@ def test_a_text_that_cannot_be_typed(
     [
         (["--bundle", "nowhere.bundle"], "nowhere.bundle"),
         (["--slots", "wrods:3"], "'wrods:3' is no slot"),
-        (["-n", "0"], "ask for 1 or more"),
+        (["-n", "0"], "ask for 1 to 100"),
     ],
 )
 def test_options_that_cannot_be(
@@ -232,5 +232,7 @@ def test_the_built_in_text_is_chat_of_many_kinds() -> None:
     assert len(set(LINES)) == len(LINES) >= 36
     assert all(line == line.strip() and line for line in LINES)
     dev = ROOT / "data"
-    others = {line for path in dev.glob("*.txt") for line in read_lines(path)}
+    others = {
+        line for path in dev.glob("*.txt") for line in path.read_text(encoding="utf-8").splitlines()
+    }
     assert not others & set(LINES), "it is in what the toys learn from"

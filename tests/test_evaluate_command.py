@@ -102,6 +102,43 @@ def test_two_results_are_compared(
     assert "other lines of chat.txt" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "sentence"),
+    [
+        ("{chat}", "{chat}", "is not JSON"),
+        ("{chat}", "nowhere.json", "is not JSON"),
+        ("nowhere.json", "{chat}", "nowhere.json: no such file"),
+    ],
+)
+def test_what_is_no_result_is_not_compared(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str],
+    first: str, second: str, sentence: str,
+) -> None:  # fmt: skip
+    names = [name.format(chat=files[0]) for name in (first, second)]
+    assert main(["eval", "compare", *names]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert sentence in captured.err
+
+
+def test_times_get_no_star(
+    bundle: Path, files: tuple[Path, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    a, b = tmp_path / "a.json", tmp_path / "b.json"
+    assert run(bundle, *files, "--out", a) == 0
+    slower = json.loads(a.read_text())
+    for part in slower["files"]:
+        for clock in ("wall_us", "cpu_us"):
+            times = part["per_line"][clock].split()
+            part["per_line"][clock] = " ".join(str(int(time) + 90_000) for time in times)
+    b.write_text(json.dumps(slower))
+    capsys.readouterr()
+    assert main(["eval", "compare", str(a), str(b)]) == 0
+    shown = capsys.readouterr().out
+    assert "+90.0" in shown
+    assert shown.count("*") == 1  # where the star is explained
+
+
 def test_words_are_written_with_their_logp(
     bundle: Path, files: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -154,12 +191,10 @@ def test_pictures_need_matplotlib(
         (["{chat}", "--slots", "wrods"], "'wrods' is no slot"),
         (["{chat}", "--out", "nowhere/a.json"], "nowhere/a.json cannot be written"),
         (["{chat}", "--words", "{folder}"], "cannot be written"),
-        (["{chat}", "--plot", "{chat}"], "is a file; give --plot a folder"),
+        (["{chat}", "--plot", "{chat}"], "there is a file of that name"),
         (["{folder}"], "cannot be read"),
-        (["compare", "{chat}"], "takes two results"),
-        (["compare", "{chat}", "{chat}"], "is not JSON"),
-        (["compare", "{chat}", "nowhere.json"], "is not JSON"),
-        (["compare", "nowhere.json", "{chat}"], "nowhere.json: no such file"),
+        (["{chat}", "--plot", "{chat}/x"], "cannot be a folder"),
+        (["{chat}", "-k", "101"], "ask for 1 to 100"),
     ],
 )
 def test_mistakes_get_one_sentence(

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from kbengine.serve import MAX_CANDIDATES, MAX_LINE_BYTES
+from kbengine.predict import MOST
+from kbengine.serve import MAX_LINE_BYTES
 from tests.soak import times
 from tests.toys import toy_bundle
 
@@ -92,7 +93,7 @@ def is_error(reply: dict[str, Any]) -> bool:
 WRONG: dict[str, tuple[Any, ...]] = {
     "context": (None, 1, 1.5, True, [], {}, ["a"], [[]]),
     "prefix": (None, 1, 1.5, False, [], {}, ["t"]),
-    "k": (None, 0, -1, MAX_CANDIDATES + 1, 2**63, 10**300, 1.0, "3", True, [], {}, float("nan"),
+    "k": (None, 0, -1, MOST + 1, 2**63, 10**300, 1.0, "3", True, [], {}, float("nan"),
           float("inf")),
     "earlier": (None, 1, "hi", {}, [1], [None], [["hi"]], ["ok", 2.5], [{}]),
     "touches": (0, "ab", {}, [], [1, 2], [None], [[1], [2]], [[1, 2, 3], None], [[True, 1], None],
@@ -212,7 +213,7 @@ def odd_request(draw: random.Random) -> bytes:
     touches = [draw.choice([None, [0, 0], [-1e5, 9.5]]) for _ in prefix]
     request = {
         "op": draw.choice(["predict", "emoji"]), "context": odd_text(draw), "prefix": prefix,
-        "k": draw.choice([1, 2, MAX_CANDIDATES]),
+        "k": draw.choice([1, 2, MOST]),
         "earlier": [odd_text(draw) for _ in range(draw.randrange(4))], "touches": touches,
         odd_text(draw): [None],
     }  # fmt: skip
@@ -260,7 +261,7 @@ def test_changed_lines_get_one_reply_each(pipes: Pipes) -> None:
         {"op": "predict", "earlier": ["hi"] * 50_000},
         {"op": "predict", "earlier": ["a long message " * 20] * 2000},
         {"op": "predict", "earlier": ["x" * LARGE]},
-        {"op": "emoji", "context": "birthday " * (LARGE // 9), "k": MAX_CANDIDATES},
+        {"op": "emoji", "context": "birthday " * (LARGE // 9), "k": MOST},
         {"op": "predict", "prefix": "to" * 5000, "touches": [[1, 2]] * 10_000},
         {"op": "info", "more": {str(i): i for i in range(30_000)}},
     ],

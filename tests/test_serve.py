@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kbengine
-from kbengine.serve import MAX_CANDIDATES, MAX_LINE_BYTES, Server
+from kbengine.predict import MOST
+from kbengine.serve import MAX_LINE_BYTES, Server
 from tests.toys import toy_bundle, toy_engine
 
 ROOT = Path(__file__).parent.parent
@@ -85,7 +86,7 @@ def test_k_is_how_many(k: int) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "t", "tomorrow", "xyz"])
-@pytest.mark.parametrize("k", [1, 7, MAX_CANDIDATES])
+@pytest.mark.parametrize("k", [1, 7, MOST])
 def test_candidates_stand_once_best_first(prefix: str, k: int) -> None:
     reply = answer(prefix=prefix, k=k)
     found = reply["candidates"]
@@ -222,7 +223,7 @@ def test_a_line_that_is_no_request_gets_an_error_and_the_next_its_answer(line: b
 @pytest.mark.parametrize(
     "changes",
     [{"context": 1}, {"context": None}, {"context": ["a"]}, {"prefix": 1}, {"prefix": None},
-     {"k": 0}, {"k": -1}, {"k": MAX_CANDIDATES + 1}, {"k": 1.0}, {"k": "3"}, {"k": True},
+     {"k": 0}, {"k": -1}, {"k": MOST + 1}, {"k": 1.0}, {"k": "3"}, {"k": True},
      {"k": None}, {"k": 10**30}, {"earlier": "hi"}, {"earlier": [1]}, {"earlier": [["hi"]]},
      {"earlier": None}, {"earlier": {"0": "hi"}}],
     ids=str,

@@ -16,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     slots = "which kinds are shown (default: %(default)s)"
     parser.add_argument("--slots", default=SHOWN, help=slots)
     parser.add_argument("-n", type=int, help="how many (default: as many as there are slots, or 3)")
-    parser.add_argument("--quick", action="store_true", help="a few seconds, for a rough look")
+    parser.add_argument("--quick", action="store_true", help="some ten seconds, for a rough look")
     parser.add_argument("--json", action="store_true", help="all figures as one JSON object")
     plot = "leave growth.png and distributions.png there (needs matplotlib)"
     parser.add_argument("--plot", type=Path, metavar="DIR", help=plot)
@@ -30,10 +30,12 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from kbengine.bench import report
-    from kbengine.bench.lines import LINES, read_lines
+    from kbengine.bench.lines import LINES
     from kbengine.bench.progress import progress
     from kbengine.bench.suite import QUICK, Plan, measure
     from kbengine.engine import DEFAULT_BUNDLE, load
+    from kbengine.evaluate.lines import read_text
+    from kbengine.folders import make_folder
     from kbengine.mix import Slots
     from kbengine.predict import PLACES
     from kbengine.quiet import quiet_stderr
@@ -42,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
         from kbengine.bench import plot
 
         plot.pyplot()  # before the minutes of measuring, not after
-    lines = LINES if args.text is None else read_lines(args.text)
+        make_folder(args.plot, "--plot")
+    lines = LINES if args.text is None else [line.text for line in read_text(args.text).lines]
     n = args.n if args.n is not None else Slots.parse(args.slots).total or PLACES
     plan, bundle = QUICK if args.quick else Plan(), args.bundle or DEFAULT_BUNDLE
     with quiet_stderr():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 LINES = (
     "Is the kettle still leaking or did you get a new one?",
     "It leaks, but only when nobody is looking 😂",
@@ -46,20 +44,3 @@ LINES = (
     "Just walked in, my feet hurt but it was worth it",
     "Good night, talk to you tomorrow 😘",
 )
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not blank.
-
-    Raises ValueError where there is no such file, it is not UTF-8, or all of it is blank.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (FileNotFoundError, IsADirectoryError):
-        raise ValueError(f"{path}: no such file; give a text with a message a line") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8; save it as plain text") from None
-    found = [line for line in lines if line.strip()]
-    if not found:
-        raise ValueError(f"{path} has no text; give a message a line")
-    return found

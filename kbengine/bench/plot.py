@@ -31,10 +31,8 @@ def pyplot() -> Any:
 
 
 def plot(measured: Measured, folder: Path) -> list[Path]:
-    """Write growth.png and distributions.png into a folder (made where it is not there);
-    returns their paths."""
+    """Write growth.png and distributions.png into a folder; returns their paths."""
     plt = pyplot()
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "growth.png", folder / "distributions.png"]
     _plot_growth(plt, measured.growth, paths[0])
     _plot_distributions(plt, {"typing": measured.typing, "steps": measured.steps}, paths[1])

@@ -25,13 +25,16 @@ Types every line of text files with the engine, as an ideal user would, and says
 suggestions were. A word is a token between spaces, stripped of all but letters at both ends, if
 only letters and inner apostrophes remain; the other tokens are typed letter by letter.
 
-`kbengine eval compare a.json b.json` gives the second result less the first, on the same lines;
-a star marks what is better or worse beyond chance. Of the options it heeds --json alone. (A file
-named compare is ./compare.)
+`kbengine eval compare a.json b.json` gives the second result less the first, on the same lines.
+(A file named compare is ./compare.)
 """
 INTERVAL = """\
 The interval (±, and [value, low, high] in JSON) is that of 95 % of 1,000 resamplings of lines;
 a single line has none.
+"""
+COMPARE = """\
+The second result less the first, paired line by line. A star marks what is better or worse beyond
+chance: the 95 % interval leaves out 0. Times get none, for the machine's pace differs between runs.
 """
 
 
@@ -66,19 +69,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--quiet", action="store_true", help="no progress bar")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the verb; returns the exit status. Raises ValueError, OSError or KbengineError."""
-    return _compare(args) if args.files[0] == "compare" else _evaluate(args)
+def compare_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``kbengine eval compare``."""
+    parser.description = COMPARE
+    parser.add_argument("first", type=Path, metavar="a.json", help="a result of eval --out")
+    parser.add_argument("second", type=Path, metavar="b.json", help="another on the same lines")
+    parser.add_argument("--json", action="store_true", help="print the differences as JSON")
 
 
-def _compare(args: argparse.Namespace) -> int:
+def run_compare(args: argparse.Namespace) -> int:
+    """Run ``kbengine eval compare``; returns the exit status. Raises ValueError or OSError."""
     from kbengine.evaluate import table
     from kbengine.evaluate.compare import common_measures, compare
     from kbengine.evaluate.result import read_result
 
-    if len(args.files) != 3:
-        raise ValueError("eval compare takes two results; give a.json b.json")
-    a, b = (read_result(Path(name)) for name in args.files[1:])
+    a, b = read_result(args.first), read_result(args.second)
     found = compare(a, b)
     settings = {
         name: (value, getattr(b.settings, name))
@@ -95,16 +100,18 @@ def _compare(args: argparse.Namespace) -> int:
         )
         return 0
     console = _console()
-    console.print(f"{args.files[2]} ({b.bundle}) less {args.files[1]} ({a.bundle})", markup=False)
+    console.print(f"{args.second} ({b.bundle}) less {args.first} ({a.bundle})", markup=False)
     for name, (one, two) in settings.items():
         console.print(f"{name}: {one} in the first, {two} in the second", markup=False)
     for shown in table.comparison(found, common_measures(a, b), a.settings.slots, b.settings.slots):
         console.print(shown)
-    console.print("* the 95 % interval leaves out 0")
+    console.print("* the 95 % interval leaves out 0 (not shown for times)")
     return 0
 
 
-def _evaluate(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Run ``kbengine eval``; returns the exit status. Raises ValueError, OSError or
+    KbengineError."""
     from kbengine.engine import DEFAULT_BUNDLE, load
     from kbengine.evaluate import plots, table
     from kbengine.evaluate.counts import pooled
@@ -112,6 +119,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from kbengine.evaluate.lines import read_text
     from kbengine.evaluate.measures import measures
     from kbengine.evaluate.result import document
+    from kbengine.folders import make_folder
     from kbengine.quiet import quiet_stderr
 
     settings = Settings(
@@ -125,7 +133,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         if path and (path.is_dir() or not path.absolute().parent.is_dir()):
             raise ValueError(f"{path} cannot be written; give a file in a folder that exists")
     if args.plot:
-        plots.check_plots(args.plot)
+        plots.check_plots()
+        make_folder(args.plot, "--plot")
     with quiet_stderr():
         engine = load(args.bundle)
     found = _with_progress(engine, files, settings, args.quiet)

@@ -93,6 +93,8 @@ def read_text(
     except UnicodeDecodeError as error:
         number = data.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{path}: line {number} is not UTF-8; convert the file") from None
+    if "\0" in whole:
+        raise ValueError(f"{path} holds NULs, so it is no UTF-8 text; convert the file")
     rows = whole.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     cleaned = [(number, clean_line(row)) for number, row in enumerate(rows, 1)]
     texts = [(number, line) for number, line in cleaned if line]

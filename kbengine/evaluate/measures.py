@@ -92,7 +92,7 @@ def _savings() -> list[Measure]:
         for name, header, keys, text in rows
     ]
     kss = Measure(
-        "kss", KEYS, "letters", "%",
+        "kss", KEYS, "KSS", "%",
         "Letters of words not typed / letters of words: picks are free, spaces not counted.",
         ("letters", "-letters_typed"), ("letters",),
     )  # fmt: skip

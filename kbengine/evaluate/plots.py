@@ -16,21 +16,18 @@ _COLOURS = {"wall": "#1f5a92", "cpu": "#e08214"}
 _WORDS = {"wall": "by the clock", "cpu": "CPU time"}
 
 
-def check_plots(folder: Path) -> None:
-    """Raises ValueError where there is nothing to draw with, or the folder is a file."""
+def check_plots() -> None:
+    """Raises ValueError where there is nothing to draw with."""
     if find_spec("matplotlib") is None:
         raise ValueError("--plot needs matplotlib; install kbengine[eval]")
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; give --plot a folder")
 
 
 def draw(folder: Path, document: Mapping[str, Any], counts: Counts) -> list[Path]:
-    """Write the PNGs of all files pooled into a folder, which is made; returns their paths.
+    """Write the PNGs of all files pooled into a folder; returns their paths.
 
     Raises ValueError as `check_plots` does.
     """
-    check_plots(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_plots()
     overall, k = document["overall"], document["settings"]["k"]
     names = ", ".join(file["name"] for file in document["files"])
     about = f"{document['bundle']['name']}, {len(counts):,} lines of {names}"
@@ -77,7 +74,8 @@ def _draw_bars(axes: Any, figures: Mapping[str, tuple[Any, ...]]) -> None:
     values = [100 * (figure.value or 0.0) for figure in shown.values()]
     axes.bar(list(shown), values, color=_COLOURS["wall"], width=0.75)
     for name, value, (_, low, high) in zip(shown, values, shown.values(), strict=True):
-        if low is not None and high is not None:
+        # An interval of nothing is that of a single line, and says nothing.
+        if low is not None and high is not None and high > low:
             span = [[max(0.0, value - 100 * low)], [max(0.0, 100 * high - value)]]
             axes.errorbar(name, value, yerr=span, ecolor="#333333", capsize=3, linewidth=1)
     axes.margins(x=0.02)
@@ -98,5 +96,6 @@ def _draw_times(axes: Any, counts: Counts, figures: Mapping[str, tuple[Any, ...]
             label=f"{_WORDS[clock]}: {ends} ms",
         )  # fmt: skip
     axes.set_xscale("log")
+    axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # room for the legend
     axes.xaxis.set_major_formatter(lambda ms, _: f"{ms:g}")
     axes.legend(frameon=False, fontsize=9)

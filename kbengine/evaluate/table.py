@@ -40,14 +40,15 @@ def _cell(measure: Measure, figure: Figure) -> Text:
 
 
 def _difference(measure: Measure, figure: Figure) -> Text:
-    """``+1.3 ±0.4*``, with the star where the interval leaves out 0."""
+    """``+1.3 ±0.4*``, with the star where the interval leaves out 0; of times none, for the
+    machine's pace differs between two runs, and resampling lines does not see that."""
     if figure.value is None:
         return Text("-")
     size = max(abs(figure.value), figure.half or 0.0)
     text = Text(number(figure.value, measure.unit, size, "+"))
     if figure.half is not None:
         text.append(f" ±{number(figure.half, measure.unit, size)}", "dim")
-    return text.append("*" if clear(figure) else " ", "bold")
+    return text.append("*" if clear(figure) and measure.clock is None else " ", "bold")
 
 
 def _tables(
