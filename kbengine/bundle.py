@@ -40,7 +40,7 @@ MAX_PART_BYTES = 64 << 20
 # These take many times their bytes once they are open; the shipped ones are a tenth of this.
 _MOST_BYTES = {"vocabulary": 4 << 20, "lexicon": 8 << 20, "emoji": 1 << 20}
 _MOST_MANIFEST_BYTES = 1 << 20
-_MOST_MEMBERS = 64  # the list of an archive is read whole, before anything in it is known
+_MOST_LIST_BYTES = 1 << 12  # the list of an archive is read whole, before anything in it is known
 FAMILIES: Mapping[str, Callable[[bytes], LanguageModel]] = {
     "lstm-tflite": TFLiteModel,
     "ngram": NgramModel.from_bytes,
@@ -110,13 +110,14 @@ _UNREADABLE = (
 
 def _size(file: BinaryIO) -> int:
     """The size of an archive in bytes; raises BadZipFile unless it ends as `write_bundle`
-    ends one, with the count of a few members and no larger (zip64) one before it."""
+    ends one, with a short list of members and no larger (zip64) one before it."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 42))
     locator, end = struct.unpack("<4s16x22s", file.read(42).rjust(42, b"\0"))
     if end[:4] != b"PK\5\6" or locator == b"PK\6\7":
         raise zipfile.BadZipFile("no end record where one must stand")
-    if struct.unpack_from("<H", end, 10)[0] > _MOST_MEMBERS:
+    # `zipfile` goes by the bytes of the list, whatever count stands beside them.
+    if struct.unpack_from("<I", end, 12)[0] > _MOST_LIST_BYTES:
         raise zipfile.BadZipFile("too many members")
     return size
 

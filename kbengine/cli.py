@@ -125,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0  # the reader has gone
     except (ValueError, OSError, KbengineError) as error:
         told = _sentence(error) if isinstance(error, OSError) else error
-        print(f"kbengine: {told}", file=sys.stderr)
+        print("kbengine:", *str(told).splitlines(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -43,6 +43,7 @@ _REST = 8  # kept back from every keyword, for the emoji that the table does not
 # only after a letter or digit: ``t-shirt``, but ``-1`` is one word.
 _BETWEEN_RE = re.compile(r"[\s_:;,()\[\]{}&/!?\"\u00ab\u00bb\u201c\u201d]+|(?<=\w)[-\u2013\u2014]+")
 _RESERVED_RE = re.compile("[\t\n|]")
+_LONGEST_NAME = 100  # characters of a name or keyword; the shipped table's longest has 49
 _LONGEST_EMOJI = 32  # code points; families and flags have ten at most
 _LAST = "\U0010ffff"  # sorts behind whatever may follow a prefix
 
@@ -117,6 +118,11 @@ class EmojiTable:
             if len(symbol) > _LONGEST_EMOJI:
                 raise BundleError(
                     f"line {number} of the emoji table begins with no emoji; build the bundle again"
+                )
+            if max(map(len, (name, *keywords.split("|")))) > _LONGEST_NAME:
+                raise BundleError(
+                    f"line {number} of the emoji table has a name of more than {_LONGEST_NAME} "
+                    "characters; build the bundle again"
                 )
             entries.append(EmojiEntry(symbol, name, tuple(keywords.split("|")) if keywords else ()))
         try:

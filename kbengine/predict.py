@@ -95,7 +95,8 @@ class Predictor:
             self._query = None
         raw = context.typed
         if self._query is None or raw != self._query.raw:
-            typed = text.normalise(raw)
+            # What is longer is no word, and normal forms of many accents take their time.
+            typed = text.normalise(raw[: text.MAX_WORD])
             self._query = Query(self._place, raw, typed, typed.lower())
         return self._query
 

@@ -9,6 +9,7 @@ nothing else, so a piece either begins something new (a *boundary* piece: ``▁t
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,41 @@ UNK, BOS, EOS = 0, 1, 2  # ids that the training fixes: unknown, message start, 
 def _goes_on(letters: str) -> bool:
     """Whether letters can stand inside a word: ``ing``, ``n't``, ``'s``, ``'``."""
     return letters.isalpha() or letters == "'" or text.is_word(f"a{letters}")
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number of a protocol buffer, and where it ends; IndexError past the end."""
+    value = shift = 0
+    while data[at] & 0x80:
+        value |= (data[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+    return value | data[at] << shift, at + 1
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Numbers and contents of the fields of a protocol buffer that have a length; see
+    https://protobuf.dev/programming-guides/encoding. Raises LookupError where it is broken."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        if tag & 7 == 0:
+            at = _varint(data, at)[1]
+        elif tag & 7 == 2:
+            size, at = _varint(data, at)
+            yield tag >> 3, data[at : at + size]
+            at += size
+        else:
+            at += {1: 8, 5: 4}[tag & 7]
+
+
+def _normalises(model: bytes) -> bool:
+    """Whether a SentencePiece model has rules of its own for what it reads: the texts of its
+    normaliser (field 3) and denormaliser (5), the compiled (2) or the written ones (6)."""
+    try:
+        specs = [content for field, content in _fields(model) if field in (3, 5)]
+        return any(content for spec in specs for field, content in _fields(spec) if field in (2, 6))
+    except LookupError:
+        return True  # fields of a kind that SentencePiece does not write
 
 
 class PieceIndex(NamedTuple):
@@ -55,6 +91,11 @@ class Vocabulary:
             raise BundleError(
                 "the vocabulary is not a SentencePiece model; build the bundle again"
             ) from error
+        if _normalises(model):
+            raise BundleError(
+                "the vocabulary changes what it reads, where the engine has done so; train it with "
+                "`train vocab`"
+            )
         if self.pieces[:3] != ["<unk>", "<s>", "</s>"] or not all(self.pieces):
             raise BundleError(
                 "the vocabulary does not begin with <unk>, <s>, </s>; train it with `train vocab`"

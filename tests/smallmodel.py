@@ -14,9 +14,10 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from kbengine.engine import DEFAULT_BUNDLE
+from kbengine.lm.stepfile import check
 from tests.toys import toy_vocabulary
 
-CELLS, WIDTH = 24, 8  # the shipped one has 768 and 256
+CELLS, WIDTH = 24, 8  # the shipped one has hundreds
 
 
 @functools.cache
@@ -41,10 +42,13 @@ def packed(model: Any) -> bytes:
 def small_model() -> bytes:
     """A step model with the toy vocabulary's pieces, of the ops of the shipped one."""
     model = unpacked(shipped_model())
-    state, cells = (1024, 768)
+    shapes = [tuple(map(int, t.shape)) for g in model.subgraphs for t in g.tensors]
+    vocab, width = max((s for s in shapes if len(s) == 2), key=np.prod)  # the table
+    state = check(shipped_model()).state
+    cells = state - width
     sizes = {
-        16000: len(toy_vocabulary()), 3 * cells: 3 * CELLS, state: CELLS + WIDTH, cells: CELLS,
-        512: 2 * WIDTH, 256: WIDTH,
+        vocab: len(toy_vocabulary()), 3 * cells: 3 * CELLS, state: CELLS + WIDTH, cells: CELLS,
+        2 * width: 2 * WIDTH, width: WIDTH,
     }  # fmt: skip
     types = {schema.TensorType.INT8: "i1", schema.TensorType.INT32: "<i4"}
     done: dict[int, Any] = {}

@@ -187,6 +187,7 @@ def test_pictures_need_matplotlib(
         (["{chat}", "--limit", "0"], "--limit 0 cannot be"),
         (["{chat}", "--earlier", "-1"], "--earlier -1 cannot be"),
         (["{chat}", "--letters", "0"], "--letters 0 cannot be"),
+        (["{chat}", "--letters", "300000000"], "give 64 at most"),
         (["{chat}", "--sample-seed", "1"], "give --limit too"),
         (["{chat}", "--slots", "wrods"], "'wrods' is no slot"),
         (["{chat}", "--out", "nowhere/a.json"], "nowhere/a.json cannot be written"),

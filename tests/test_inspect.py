@@ -276,6 +276,16 @@ def test_an_archive_that_is_none(tmp_path: Path) -> None:
 # The verb
 
 
+def test_an_archive_of_too_many_members(tmp_path: Path) -> None:
+    """Its list would be read whole: half a gigabyte of it is gigabytes of members."""
+    path = tmp_path / "many.bundle"
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(13_000):
+            archive.writestr(f"{i:040}", b"")
+    with pytest.raises(BundleError, match="too many members"):
+        read_archive(path)
+
+
 def test_a_broken_contract_is_no_failure_of_the_verb(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kbengine
+from kbengine import text
 from kbengine.predict import MOST
 from kbengine.serve import MAX_LINE_BYTES, Server
+from kbengine.types import Context, Tap
 from tests.toys import toy_bundle, toy_engine
 
 ROOT = Path(__file__).parent.parent
@@ -337,3 +339,14 @@ def test_emoji_alone_for_a_panel() -> None:
     assert "🎂" in reply["candidates"]
     assert len(reply["scores"]) == len(reply["candidates"]) <= 3
     assert "error" in server.answer(b'{"op": "emoji", "context": 1}')
+
+
+def test_a_prefix_of_any_length_is_read_from_its_beginning() -> None:
+    """The normal form of a quarter of a million accents would take minutes."""
+    predictor = toy_engine().predictor()
+    accents = "a" + "\u0316\u0300" * 5000
+    query = predictor.query(Context((), "", tuple(map(Tap, accents))))
+    assert len(query.typed) <= text.MAX_WORD
+    assert query.replaces == len(accents)
+    reply = answer(context="", prefix=accents, k=3)
+    assert "error" not in reply

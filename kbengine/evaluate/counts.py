@@ -54,7 +54,12 @@ class Counts:
         calls = read["calls"]
         sizes = {len(values) for values in read.values()}
         whole = all(np.isfinite(v).all() for v in (*read.values(), *times.values()))
-        if sizes != {len(calls)} or not len(calls) or not whole or (calls < 0).any():
+        if (
+            sizes != {len(calls)}
+            or not len(calls)
+            or not whole
+            or any((v < 0).any() for v in read.values())
+        ):
             raise ValueError("its counts do not fit together")
         if any(len(values) != calls.sum() for values in times.values()):
             raise ValueError("its times are not as many as its calls")

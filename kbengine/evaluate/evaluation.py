@@ -16,6 +16,8 @@ from kbengine.mix import Slots
 from kbengine.predict import Predictor
 from kbengine.types import Context, Tap
 
+MOST_PREFIX = 64  # no word is longer
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -39,6 +41,8 @@ class Settings:
         for option, (number, smallest) in least.items():
             if number is not None and number < smallest:
                 raise ValueError(f"{option} {number} cannot be; give {smallest} or more")
+        if self.most_letters > MOST_PREFIX:
+            raise ValueError(f"--letters {self.most_letters} cannot be; give {MOST_PREFIX} at most")
         if self.sample_seed is not None and self.limit is None:
             raise ValueError("--sample-seed draws --limit lines; give --limit too")
 

@@ -123,5 +123,7 @@ def read_result(path: Path) -> Result:
         if not files:
             raise ValueError("it has no files")
         return Result(str(read["bundle"]["name"]), settings, files)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is a damaged result; evaluate again") from error
+    except ValueError as error:
         raise ValueError(f"{path} is a damaged result ({error}); evaluate again") from error

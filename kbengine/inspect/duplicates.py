@@ -21,7 +21,8 @@ from kbengine.inspect.graph import Graph, Stored, Tensor
 
 MIN_BYTES = 256  # below that a table is a constant of an op, and saving it saves nothing
 MIN_VALUES = 64
-_MOST = 200  # tables compared by value, the largest; each pair costs some 50 us
+_MOST = 200  # tables compared by value, the largest; each unlike pair costs some 50 us
+_MOST_VALUES = 200_000_000  # compared one by one in all, a few seconds; then what is found is told
 _SAMPLES = 256
 _CHUNK = 1 << 20
 _FLOATS = {"float32": ("<f4", 0.0), "float16": ("<f2", 2.0**-11), "float64": ("<f8", 0.0)}
@@ -67,7 +68,12 @@ def _same_values(group: Sequence[Stored]) -> list[Duplicate]:
     tables = [t for t in map(_table, group) if t is not None]
     tables = sorted(tables, key=lambda t: -t.stored.data.nbytes)[:_MOST]
     found = []
+    compared = 0
     for one, other in itertools.combinations(tables, 2):
+        if compared > _MOST_VALUES:
+            break
+        if sorted(one.shape) == sorted(other.shape):
+            compared += one.size
         kind = _relation(one, other)
         if kind:
             found.append(_duplicate(kind, (one.stored, other.stored)))

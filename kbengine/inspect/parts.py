@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import struct
 import zipfile
 import zlib
@@ -24,7 +25,8 @@ MANIFEST = "manifest.json"
 _KNOWN = (MANIFEST, *PARTS)
 _MAX_MEMBERS = 1000
 _MAX_BYTES = 64 << 20  # of a member, unpacked
-_MAX_ARCHIVE_BYTES = 512 << 20  # its list of members is read whole
+_MAX_ARCHIVE_BYTES = 512 << 20
+_MAX_LIST_BYTES = 1 << 20  # of the list of members, which is read whole
 _MAX_DEPTH = 20
 # What the zip reader raises for archives that contradict themselves.
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError,
@@ -72,12 +74,16 @@ def read_archive(path: Path) -> Archive:
     """Raises BundleError where the file is no zip archive that can be read at all."""
     if path.stat().st_size > _MAX_ARCHIVE_BYTES:
         raise BundleError(f"{path} is too large for a bundle; fetch or build it again")
+    if not _short_list(path):
+        raise BundleError(f"{path} lists too many members for a bundle; fetch or build it again")
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()[:_MAX_MEMBERS]
             unpacked = {i.filename: _unpack(archive, i) for i in infos if i.filename in _KNOWN}
     except _BROKEN as error:
-        raise BundleError(f"{path} is not a readable bundle; fetch or build it again") from error
+        raise BundleError(
+            f"{path} is no readable bundle; give a .bundle file, or fetch or build it again"
+        ) from error
     manifest = _manifest(unpacked.get(MANIFEST))
     parts = manifest.get("parts")
     facts = parts if isinstance(parts, dict) else {}
@@ -95,6 +101,19 @@ def read_archive(path: Path) -> Archive:
             )
         )
     return Archive(manifest, tuple(members))
+
+
+def _short_list(path: Path) -> bool:
+    """Whether the end record, where there is one, tells of a short list and of no larger
+    (zip64) record before it."""
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, (1 << 16) + 42), os.SEEK_END)
+        tail = file.read()
+    end = tail.rfind(b"PK\5\6")
+    if end < 0 or len(tail) < end + 22:
+        return True  # `zipfile` will say what it is
+    large = tail[max(0, end - 20) :].startswith(b"PK\6\7")
+    return not large and int(struct.unpack_from("<I", tail, end + 12)[0]) <= _MAX_LIST_BYTES
 
 
 def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | None:
