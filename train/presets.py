@@ -48,13 +48,13 @@ PRESETS = {
         lexicon_size=20_000,
         lexicon_least=1.0,
     ),
-    # The shipped model: 1.5 hours on two cores beside other work.
+    # The shipped model: 2 hours on two cores beside other work.
     "base": Preset(
         vocabulary=VocabularyOptions(),
         width=256,
-        cells=768,
+        cells=1024,
         fit=FitOptions(
-            pieces=95e6, lanes=256, steps=32, negatives=2048, rate=2.5e-3, eval_every=800,
+            pieces=140e6, lanes=256, steps=32, negatives=2048, rate=2.5e-3, eval_every=800,
             patience=6,
         ),
         lexicon_size=80_000,
