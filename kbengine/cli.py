@@ -16,6 +16,7 @@ from kbengine.engine import Engine, load
 from kbengine.errors import KbengineError
 from kbengine.evaluate import command as evaluate
 from kbengine.inspect import command as inspect
+from kbengine.mix import STRIP
 from kbengine.quiet import quiet_stderr
 
 ROOMS: Mapping[str, Callable[[argparse.Namespace], int]] = {
@@ -24,7 +25,6 @@ ROOMS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "bench": bench.run,
     "inspect": inspect.run,
 }
-SHOWN = "words:3,phrase:1,emoji:1"
 
 
 class _Version(argparse.Action):
@@ -55,14 +55,14 @@ def parser() -> argparse.ArgumentParser:
     repl = verb(
         "repl", "type and see suggestions at every key; lines from a pipe are answered one by one"
     )
-    repl.add_argument("--slots", default=SHOWN, help="which kinds are shown (default: %(default)s)")
+    repl.add_argument("--slots", default=STRIP, help="which kinds are shown (default: %(default)s)")
     suggest = verb("suggest", "suggest for a text whose caret stands at its end")
     suggest.add_argument("text")
     suggest.add_argument("-n", type=int, help="how many (default: as many as there are slots)")
     suggest.add_argument("--earlier", action="append", default=[], metavar="MESSAGE",
                          help="a message before this one; the oldest first")  # fmt: skip
     suggest.add_argument(
-        "--slots", default=SHOWN, help="which kinds are shown (default: %(default)s)"
+        "--slots", default=STRIP, help="which kinds are shown (default: %(default)s)"
     )
     suggest.add_argument(
         "--json", action="store_true", help="a JSON list, with the parts of each score"

@@ -11,6 +11,7 @@ from typing import get_args
 from kbengine.types import Candidate, Kind
 
 _NAMES = {"words": "word", "phrases": "phrase", "emojis": "emoji", "literals": "literal"}
+STRIP = "words:3,phrase:1,emoji:1"  # what the command line shows where it is told nothing else
 _SLOT_RE = re.compile(r"\s*([a-z]+)\s*(?::\s*(\d{1,3}))?\s*")
 
 

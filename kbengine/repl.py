@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kbengine.engine import Engine
-from kbengine.mix import Slots
+from kbengine.mix import STRIP, Slots
 from kbengine.predict import context_pieces, window
 from kbengine.types import Candidate, Context, Edit
 from kbengine.vocab import EOS
@@ -43,7 +43,7 @@ COMMANDS = {
     ":help": "this list",
     ":explain": "how the last candidates were scored; :explain TEXT: those of a text",
     ":context": "what the engine sees: earlier messages, committed text, open word",
-    ":slots": "which kinds are shown, such as :slots words:3,phrase:1,emoji:1",
+    ":slots": "which kinds are shown, such as :slots " + STRIP,
     ":clear": "forget the conversation",
     ":quit": "leave (also :q, and Ctrl-D or Ctrl-C on an empty line)",
 }
@@ -285,7 +285,7 @@ def piped(conversation: Conversation, lines: Iterable[bytes]) -> None:
             break
 
 
-def run(engine: Engine, slots: str = "words:3,phrase:1,emoji:1") -> int:
+def run(engine: Engine, slots: str = STRIP) -> int:
     """The REPL on stdin and stdout, in UTF-8; returns the exit status. Interactive on a
     terminal, else line by line. Raises ValueError for slots that cannot be read."""
     conversation = Conversation(engine, slots)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from kbengine.mix import STRIP
+
 HELP = "measure what a key press costs: time, memory, start-up, and how they grow"
-SHOWN = "words:3,phrase:1,emoji:1"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     text = "what is typed, a message a line (default: 40 lines of chat)"
     parser.add_argument("--text", type=Path, metavar="FILE", help=text)
     slots = "which kinds are shown (default: %(default)s)"
-    parser.add_argument("--slots", default=SHOWN, help=slots)
+    parser.add_argument("--slots", default=STRIP, help=slots)
     parser.add_argument("-n", type=int, help="how many (default: as many as there are slots, or 3)")
     parser.add_argument("--quick", action="store_true", help="some ten seconds, for a rough look")
     parser.add_argument("--json", action="store_true", help="all figures as one JSON object")
