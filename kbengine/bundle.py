@@ -7,9 +7,11 @@ A bundle is a zip archive of these members:
     vocabulary      a SentencePiece model
     lexicon         known words (`kbengine.lexicon`)
     emoji           names and keywords (`kbengine.emojitable`)
+    filter          words that are not offered unasked (`kbengine.wordfilter`); may be missing
 
-`manifest["parts"]` maps every other member to its sha256 and size. A part is read only
-up to the size given there, and handed on only when its hash fits.
+`manifest["parts"]` maps every other member to its sha256 and size, and names `filter` only
+where there is one. A part is read only up to the size given there, and handed on only when
+its hash fits.
 """
 
 from __future__ import annotations
@@ -33,12 +35,14 @@ from kbengine.lm.tflite import TFLiteModel
 from kbengine.memory import needed, reserve
 from kbengine.protocols import LanguageModel
 from kbengine.vocab import Vocabulary
+from kbengine.wordfilter import NOTHING_HELD_BACK, WordFilter
 
 FORMAT = 1
-PARTS = ("model", "vocabulary", "lexicon", "emoji")
+PARTS = ("model", "vocabulary", "lexicon", "emoji", "filter")
+OPTIONAL = frozenset({"filter"})
 MAX_PART_BYTES = 64 << 20
 # These take many times their bytes once they are open; the shipped ones are a tenth of this.
-_MOST_BYTES = {"vocabulary": 4 << 20, "lexicon": 8 << 20, "emoji": 1 << 20}
+_MOST_BYTES = {"vocabulary": 4 << 20, "lexicon": 8 << 20, "emoji": 1 << 20, "filter": 1 << 20}
 _MOST_MANIFEST_BYTES = 1 << 20
 _MOST_LIST_BYTES = 1 << 12  # the list of an archive is read whole, before anything in it is known
 FAMILIES: Mapping[str, Callable[[bytes], LanguageModel]] = {
@@ -60,20 +64,22 @@ class Bundle:
         """Name and version, as people call the model."""
         return f"{self.manifest['name']} {self.manifest['version']}"
 
-    def open(self) -> tuple[LanguageModel, Vocabulary, Lexicon, EmojiTable]:
+    def open(self) -> tuple[LanguageModel, Vocabulary, Lexicon, EmojiTable, WordFilter]:
         """The parts at work. Raises BundleError or ModelError where one is not usable, and
         ModelError where the memory does not suffice."""
         reserve(needed(sum(map(len, self.parts.values()))))
         vocabulary = Vocabulary(self.parts["vocabulary"])
         lexicon = Lexicon.from_bytes(self.parts["lexicon"], vocabulary)
         table = EmojiTable.from_bytes(self.parts["emoji"])
+        held_back = self.parts.get("filter")
+        word_filter = NOTHING_HELD_BACK if held_back is None else WordFilter.from_bytes(held_back)
         model = FAMILIES[self.manifest["family"]](self.parts["model"])
         if model.vocab_size != len(vocabulary):
             raise BundleError(
                 f"the model predicts {model.vocab_size} pieces but the vocabulary has "
                 f"{len(vocabulary)}; build the bundle again"
             )
-        return model, vocabulary, lexicon, table
+        return model, vocabulary, lexicon, table, word_filter
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -89,8 +95,8 @@ def read_bundle(path: Path) -> Bundle:
                 manifest = _manifest(
                     path, _member(archive, path, "manifest.json", _MOST_MANIFEST_BYTES)
                 )
-                facts = manifest["parts"]
-                parts = {name: _part(archive, path, name, facts[name]) for name in PARTS}
+                listed = {n: facts for n, facts in manifest["parts"].items() if n in PARTS}
+                parts = {n: _part(archive, path, n, facts) for n, facts in listed.items()}
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file; give the path of a .bundle") from None
     except _UNREADABLE as error:
@@ -160,6 +166,7 @@ def _manifest(path: Path, data: bytes) -> dict[str, Any]:
         or not isinstance(parts[name].get("sha256"), str)
         or not 0 <= parts[name]["bytes"] <= _MOST_BYTES.get(name, MAX_PART_BYTES)
         for name in PARTS
+        if name in parts or name not in OPTIONAL
     ):  # fmt: skip
         raise BundleError(f"{path}: its manifest lacks fields; fetch or build it again")
     if manifest["family"] not in FAMILIES:

@@ -72,6 +72,11 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--slots", default="words", help="which kinds are answered (default: %(default)s)"
     )
+    for shows in (repl, suggest, serve):
+        shows.add_argument(
+            "--unfiltered", action="store_true",
+            help="also words that are not offered unasked: offensive, intimate, gloomy",
+        )  # fmt: skip
     evaluate.arguments(verb("eval", evaluate.HELP))
     bench.arguments(verb("bench", bench.HELP))
     inspect.arguments(verbs.add_parser("inspect", help=inspect.HELP, description=inspect.HELP))
@@ -113,14 +118,14 @@ def main(argv: list[str] | None = None) -> int:
         if args.verb == "serve":
             from kbengine.serve import Server
 
-            server = Server(engine, args.slots)
+            server = Server(engine, args.slots, args.unfiltered)
             out = os.fdopen(os.dup(1), "wb")
             os.dup2(2, 1)  # whatever libraries print must not spoil the protocol
             server.run(sys.stdin.buffer, out)
             return 0
         from kbengine import repl
 
-        return repl.run(engine, args.slots)
+        return repl.run(engine, args.slots, args.unfiltered)
     except BrokenPipeError:
         return 0  # the reader has gone
     except (ValueError, OSError, KbengineError) as error:
@@ -133,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _suggest(engine: Engine, args: argparse.Namespace) -> int:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    found = engine.suggest(args.text, args.n, args.earlier, args.slots)
+    found = engine.suggest(args.text, args.n, args.earlier, args.slots, args.unfiltered)
     if args.json:
         rows = [
             {

@@ -9,6 +9,7 @@ from pathlib import Path
 from kbengine import text
 from kbengine.bundle import Bundle, read_bundle
 from kbengine.errors import ModelError
+from kbengine.lm.cache import CacheModel
 from kbengine.mix import Slots
 from kbengine.predict import Predictor
 from kbengine.session import Session, checked
@@ -33,16 +34,21 @@ class Engine:
     def __init__(self, bundle: Bundle) -> None:
         """Raises BundleError or ModelError where a part is not usable."""
         self.bundle = bundle
-        self.model, self.vocabulary, self.lexicon, self.emoji_table = bundle.open()
+        opened = bundle.open()
+        self.step_model, self.vocabulary, self.lexicon, self.emoji_table, self.word_filter = opened
+        self.model = CacheModel(self.step_model)
         self._one_shot = self.predictor()
         self._lock = threading.Lock()
 
     def predictor(self) -> Predictor:
         """Suggestions for contexts as values, for one thread."""
-        return Predictor(self.model, self.vocabulary, self.lexicon, self.emoji_table)
+        return Predictor(
+            self.model, self.vocabulary, self.lexicon, self.emoji_table, self.word_filter
+        )
 
-    def session(self, slots: str | None = None) -> Session:
+    def session(self, slots: str | None = None, unfiltered: bool = False) -> Session:
         """A text field, for one thread. `slots`: what its `suggest` shows, see `Slots`.
+        unfiltered: also words that are not offered unasked, see `kbengine.wordfilter`.
 
         Raises ValueError for slots that cannot be read.
         """
@@ -50,7 +56,7 @@ class Engine:
         predictor = self.predictor()
         if policy is None or policy.wants("emoji"):
             predictor.emoji.prepare()
-        return Session(predictor, policy)
+        return Session(predictor, policy, unfiltered)
 
     def suggest(
         self,
@@ -58,12 +64,13 @@ class Engine:
         n: int | None = None,
         earlier: Sequence[str] = (),
         slots: str | None = None,
+        unfiltered: bool = False,
     ) -> list[Candidate]:
         """The best candidates at the end of a text, best first: n, or as many as there are
         slots, or 3. From any thread.
 
         line: what stands left of the caret, after `earlier` messages; or a field's `context`,
-        which has its own.
+        which has its own. unfiltered: also words that are not offered unasked.
 
         Raises ValueError for n below 1 and for slots that cannot be read.
         """
@@ -72,7 +79,7 @@ class Engine:
         context = line if isinstance(line, Context) else context_of(line, earlier)
         policy = None if slots is None else Slots.parse(slots)
         with self._lock:
-            return self._one_shot.suggest(context, n, policy)
+            return self._one_shot.suggest(context, n, policy, unfiltered)
 
 
 def load(path: str | Path | None = None) -> Engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from kbengine import text
 from kbengine.emojitable import EmojiTable
@@ -16,6 +17,7 @@ from kbengine.sources.words import WordSource
 from kbengine.tree import StateTree
 from kbengine.types import Candidate, Context
 from kbengine.vocab import BOS, EOS, Vocabulary
+from kbengine.wordfilter import NOTHING_HELD_BACK, WordFilter
 
 # Characters of this message, and of those before it, that the model reads. A message of
 # more than WINDOW keeps its last WINDOW/2 to WINDOW: the cut moves in steps, so that what
@@ -72,10 +74,15 @@ class Predictor:
     """
 
     def __init__(
-        self, model: LanguageModel, vocabulary: Vocabulary, lexicon: Lexicon, emoji: EmojiTable
+        self,
+        model: LanguageModel,
+        vocabulary: Vocabulary,
+        lexicon: Lexicon,
+        emoji: EmojiTable,
+        word_filter: WordFilter = NOTHING_HELD_BACK,
     ) -> None:
         self._tree = StateTree(model, vocabulary.boundary)
-        self._vocabulary = vocabulary
+        self._vocabulary, self._filter = vocabulary, word_filter
         self.words = WordSource(self._tree, vocabulary, lexicon)
         self.phrases = PhraseSource(self._tree, vocabulary, lexicon, self.words)
         self.emoji = EmojiSource(self._tree, vocabulary, emoji, self.words)
@@ -101,10 +108,14 @@ class Predictor:
         return self._query
 
     def suggest(
-        self, context: Context, n: int | None = None, slots: Slots | None = None
+        self,
+        context: Context,
+        n: int | None = None,
+        slots: Slots | None = None,
+        unfiltered: bool = False,
     ) -> list[Candidate]:
         """The best candidates of all kinds, or of the slots' kinds: n, or as many as there
-        are slots, or PLACES.
+        are slots, or PLACES. unfiltered: also what is not offered unasked.
 
         Raises ValueError where n is below 1 or above MOST.
         """
@@ -114,11 +125,37 @@ class Predictor:
         if not 1 <= n <= MOST:
             raise ValueError(f"{n} candidates cannot be shown; ask for 1 to {MOST}")
         query = self.query(context)
-        found = self.words.propose(query, n) if slots.wants("word") else []
+        offered = NOTHING_HELD_BACK if unfiltered else self._filter
+        found: list[Candidate] = []
+        if slots.wants("word"):
+            found = self._words(query, n, offered)
         if slots.wants("phrase"):
-            found = found + self.phrases.propose(query, n)
+            phrases = self.phrases.propose(query, n)
+            found += [c for c in phrases if all(map(offered.offers, c.text.lower().split(" ")))]
         if slots.wants("emoji"):
-            found = found + self.emoji.propose(query, n)
+            found += self._emoji(query, n, offered)
         if query.typed and slots.wants("literal"):
             found = [*found, self.words.literal(query, n)]
         return slots.fill(rank(found), n)
+
+    def _words(self, query: Query, n: int, offered: WordFilter) -> list[Candidate]:
+        """The n best words that may be offered."""
+        return self.words.propose(query, n, partial(offered.offers, typed=query.lower))
+
+    def _emoji(self, query: Query, n: int, offered: WordFilter) -> list[Candidate]:
+        """The n best emoji that may be offered."""
+        asked = n
+        while True:
+            found = self.emoji.propose(query, asked)
+            kept = [c for c in found if offered.offers(c.text, query.typed)]
+            if len(kept) >= n or len(found) < asked:
+                return kept[:n]
+            asked *= 2
+
+    def finish(
+        self, context: Context, n: int = PLACES, unfiltered: bool = False
+    ) -> list[Candidate]:
+        """The n best words for a word that is typed to its end, itself among them."""
+        query = self.query(context)
+        words = self._words(query, n, NOTHING_HELD_BACK if unfiltered else self._filter)
+        return rank([*words, self.words.literal(query, n)])[:n]

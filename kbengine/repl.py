@@ -71,12 +71,12 @@ class Shown:
 class Conversation:
     """A text field, the messages sent from it, and the commands typed into it."""
 
-    def __init__(self, engine: Engine, slots: str) -> None:
+    def __init__(self, engine: Engine, slots: str, unfiltered: bool = False) -> None:
         """Raises ValueError for slots that cannot be read."""
         self.slots = str(Slots.parse(slots))
         self.earlier: tuple[str, ...] = ()
         self._vocabulary = engine.vocabulary
-        self._field = engine.session()
+        self._field = engine.session(unfiltered=unfiltered)
         self._key: tuple[Context, str] | None = None
         self._shown = self._last = Shown(Context(), (), 0.0)
 
@@ -285,10 +285,10 @@ def piped(conversation: Conversation, lines: Iterable[bytes]) -> None:
             break
 
 
-def run(engine: Engine, slots: str = STRIP) -> int:
+def run(engine: Engine, slots: str = STRIP, unfiltered: bool = False) -> int:
     """The REPL on stdin and stdout, in UTF-8; returns the exit status. Interactive on a
     terminal, else line by line. Raises ValueError for slots that cannot be read."""
-    conversation = Conversation(engine, slots)
+    conversation = Conversation(engine, slots, unfiltered)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     try:

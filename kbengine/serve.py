@@ -5,6 +5,8 @@ cannot be answered gets ``{"error": "one sentence"}`` and the server goes on.
 
     {"op": "predict", "context": "see you ", "prefix": "to", "k": 5, "earlier": ["hi"]}
         -> {"candidates": ["tomorrow", ...], "scores": [-0.4, ...], "kinds": ["word", ...]}
+    {"op": "predict", ..., "prefix": "tomorrow", "done": true}
+        -> the words that a finished one may stand for, itself among them
     {"op": "emoji", "context": "happy birthday ", "k": 5}
         -> {"candidates": ["🎂", ...], "scores": [...]}
     {"op": "info"}      -> {"name", "version", "model_bytes", ...}
@@ -33,10 +35,10 @@ class RequestError(ValueError):
 class Server:
     """Answers requests one after the other, over one text field at a time."""
 
-    def __init__(self, engine: Engine, slots: str = "words") -> None:
+    def __init__(self, engine: Engine, slots: str = "words", unfiltered: bool = False) -> None:
         """Raises ValueError for slots that cannot be read."""
         self._engine = engine
-        self._slots = Slots.parse(slots)
+        self._slots, self._unfiltered = Slots.parse(slots), unfiltered
         self._predictor = engine.predictor()
         self._ops: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "predict": self._predict,
@@ -81,7 +83,11 @@ class Server:
             raise RequestError("prefix must be a string")
         touches = _touches(request.get("touches"), len(prefix))
         taps = tuple(Tap(char, *place) for char, place in zip(prefix, touches, strict=True))
-        found = self._predictor.suggest(Context(earlier, context, taps), k, self._slots)
+        place = Context(earlier, context, taps)
+        if request.get("done") is True:
+            found = self._predictor.finish(place, k, self._unfiltered)
+        else:
+            found = self._predictor.suggest(place, k, self._slots, self._unfiltered)
         return {
             "candidates": [c.text for c in found],
             "scores": [round(c.logp, 4) for c in found],
@@ -90,7 +96,8 @@ class Server:
 
     def _emoji(self, request: Mapping[str, Any]) -> dict[str, Any]:
         context, k, earlier = _common(request)
-        found = self._predictor.suggest(Context(earlier, context), k, Slots.parse("emoji"))
+        slots = Slots.parse("emoji")
+        found = self._predictor.suggest(Context(earlier, context), k, slots, self._unfiltered)
         return {
             "candidates": [c.text for c in found],
             "scores": [round(c.logp, 4) for c in found],

@@ -46,9 +46,11 @@ class Session:
     answer.
     """
 
-    def __init__(self, predictor: Predictor, slots: Slots | None = None) -> None:
+    def __init__(
+        self, predictor: Predictor, slots: Slots | None = None, unfiltered: bool = False
+    ) -> None:
         self._predictor = predictor
-        self._slots = slots
+        self._slots, self._unfiltered = slots, unfiltered
         self._earlier: tuple[str, ...] = ()
         self._left = self._right = ""
         self._taps: list[Tap] = []
@@ -157,7 +159,7 @@ class Session:
         Raises ValueError for n below 1 and for slots that cannot be read.
         """
         policy = self._slots if slots is None else Slots.parse(slots)
-        return self._predictor.suggest(self.context, n, policy)
+        return self._predictor.suggest(self.context, n, policy, self._unfiltered)
 
     def literal(self) -> Candidate | None:
         """What was typed, as a candidate of its own; None where no word is open."""

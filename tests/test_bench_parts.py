@@ -128,10 +128,10 @@ def test_weights_are_what_a_step_multiplies(shipped: Engine) -> None:
 
 def test_bare_signatures_say_the_same(shipped: Engine) -> None:
     runners = bare_signatures(shipped.bundle.parts["model"])
-    state = np.zeros((1, shipped.model.start().size), np.float32)
+    state = np.zeros((1, shipped.step_model.start().size), np.float32)
     out = runners["logits"](piece=np.array([7], np.int32), state=state)
     logits = out["logits"][0].astype(np.float64)  # type: ignore[index]
-    logp, _ = shipped.model.step([7], [shipped.model.start()])
+    logp, _ = shipped.step_model.step([7], [shipped.step_model.start()])
     assert np.allclose(logp[0], logits - np.log(np.exp(logits).sum()), atol=1e-4)
 
 

@@ -230,6 +230,7 @@ def test_a_model_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
         ("vocabulary", BundleError),
         ("lexicon", BundleError),
         ("emoji", BundleError),
+        ("filter", BundleError),
     ],
 )
 @pytest.mark.parametrize("data", [b"", b"hello", bytes(100), b"PK\x03\x04", "😂".encode() * 9])

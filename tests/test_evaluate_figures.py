@@ -219,10 +219,10 @@ def test_other_lines_are_not_compared(other: Result, sentence: str) -> None:
         ("[]", "is no result of an evaluation"),
         ('{"mode": "predict"}', "is no result of an evaluation"),
         ('{"kbengine_eval": 99}', "is of format 99"),
-        ('{"kbengine_eval": 1}', "is a damaged result"),
-        ('{"kbengine_eval": 1, "settings": {"k": 0}}', "is a damaged result"),
-        ('{"kbengine_eval": 1, "settings": {"slots": 5}}', "is a damaged result"),
-        ('{"kbengine_eval": 1, "settings": {}, "files": [], "bundle": {}}', "is a damaged result"),
+        ('{"kbengine_eval": 2}', "is a damaged result"),
+        ('{"kbengine_eval": 2, "settings": {"k": 0}}', "is a damaged result"),
+        ('{"kbengine_eval": 2, "settings": {"slots": 5}}', "is a damaged result"),
+        ('{"kbengine_eval": 2, "settings": {}, "files": [], "bundle": {}}', "is a damaged result"),
     ],
 )
 def test_files_that_are_no_result(tmp_path: Path, content: str, sentence: str) -> None:

@@ -5,10 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +25,7 @@ from train.fit import Stream, load_best
 from train.model import ModelOptions, RecurrentLM
 from train.options import FitOptions
 from train.recurrence import recurrence, sampled_softmax
+from train.spread import spread
 
 ROOT = Path(__file__).parent.parent
 CHAT = ROOT / "data" / "chat.txt"
@@ -54,9 +51,10 @@ def test_a_run_ends_in_a_bundle_that_suggests(work: Path) -> None:
     assert manifest["training"]["sources"][1]["weight"] == 0.5
     assert manifest["figures"]["dev loss, message alone"] > 0
     assert "chat.txt" in (work.parent / "own.md").read_text()
+    assert manifest["filtered"] == len(engine.word_filter) > 100
     assert len(engine.suggest("see you ", 3, slots="words:3")) == 3
-    assert (work / "loss.png").read_bytes()[:4] == b"\x89PNG"
-    log = json.loads((work / "log.json").read_text())
+    assert (work / "phase1" / "loss.png").read_bytes()[:4] == b"\x89PNG"
+    log = json.loads((work / "phase1" / "log.json").read_text())
     assert log[-1]["dev_alone"] < log[0]["dev_alone"] or len(log) > 1
 
 
@@ -239,46 +237,6 @@ def test_sampled_softmax_over_all_pieces_is_the_full_softmax() -> None:
         assert np.abs(mine - theirs).max() < 0.03
 
 
-RESUMABLE = """
-import sys
-from pathlib import Path
-import numpy as np
-from train.fit import Fit
-from train.options import FitOptions
-from train.model import ModelOptions
-rng = np.random.default_rng(0)
-ids = rng.integers(3, 60, 9000).astype(np.uint16)
-ids[rng.random(9000) < 0.1] = 2
-options = FitOptions(pieces=8 * 16 * 300, lanes=8, steps=16, negatives=32, eval_every=90,
-                     save_every_s=0, stretch=4, patience=99)
-Fit(Path(sys.argv[1]), ModelOptions(60, 16, 24), options, [ids, ids[:2000]], [1.0, 0.5],
-    ids[:400]).run()
-"""
-
-
-def _arrays(folder: Path) -> dict[str, np.ndarray]:
-    with np.load(folder / "checkpoint.npz") as saved:
-        return {name: saved[name] for name in saved.files if name != "facts"}
-
-
-def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", RESUMABLE]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run([*command, str(whole)], check=True, cwd=ROOT, capture_output=True)
-    run = subprocess.Popen([*command, str(killed)], cwd=ROOT, stderr=subprocess.DEVNULL)
-    while not (killed / "checkpoint.npz").exists() and run.poll() is None:
-        time.sleep(0.005)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
-    with np.load(killed / "checkpoint.npz") as saved:
-        assert json.loads(str(saved["facts"]))["step"] < 300
-    subprocess.run([*command, str(killed)], check=True, cwd=ROOT, capture_output=True)
-    wanted, got = _arrays(whole), _arrays(killed)
-    assert wanted.keys() == got.keys()
-    for name, values in wanted.items():
-        np.testing.assert_array_equal(got[name], values, err_msg=name)
-
-
 def test_the_same_step_always_gives_the_same_batch() -> None:
     rng = np.random.default_rng(0)
     ids = np.where(rng.random(4000) < 0.1, EOS, rng.integers(3, 50, 4000)).astype(np.uint16)
@@ -310,7 +268,7 @@ def test_a_source_is_a_file_and_a_weight() -> None:
 
 
 def test_export_is_two_signatures_of_builtin_ops_and_one_table(work: Path) -> None:
-    model, _ = load_best(work)
+    model, _ = load_best(work / "phase1")
     content = (work / "model.tflite").read_bytes()
     parameters = sum(int(np.prod(w.shape)) for w in model.weights)
     # int8: a byte a parameter and some for scales, biases and graph; a second table would
@@ -340,7 +298,7 @@ def test_a_batch_equals_its_rows_and_probabilities_sum_to_1(work: Path) -> None:
 
 
 def test_export_agrees_with_the_float_model_or_refuses(work: Path, tmp_path: Path) -> None:
-    model, _ = load_best(work)
+    model, _ = load_best(work / "phase1")
     pieces = np.concatenate([[BOS], np.load(work / "dev.npy")[:300]]).astype(np.int64)
     found = export(model, pieces, tmp_path / "good.tflite")
     assert found.steps == 300
@@ -356,11 +314,11 @@ def test_export_agrees_with_the_float_model_or_refuses(work: Path, tmp_path: Pat
 
 
 def test_a_model_of_no_numbers_is_refused(work: Path, tmp_path: Path) -> None:
-    model, _ = load_best(work)
+    model, _ = load_best(work / "phase1")
     weights = model.weights_by_name()
     weights["state"][:] = np.nan
     model.assign_by_name(weights)
-    with pytest.raises(ModelError, match="off"):
+    with pytest.raises(ModelError, match="no numbers"):
         export(model, np.arange(3, 60), tmp_path / "nan.tflite")
 
 
@@ -372,4 +330,28 @@ def test_the_engine_refuses_a_foreign_tflite(work: Path) -> None:
     )
     with pytest.raises(ModelError, match="signatures"):
         TFLiteModel(converter.convert())
-    assert convert(load_best(work)[0])  # the real one still converts after that
+    assert convert(
+        load_best(work / "phase1")[0], np.arange(3, 60)
+    )  # the real one still converts after that
+
+
+def test_what_is_spread_is_the_same_function(work: Path) -> None:
+    """The weights brought to one size, before int8: every prediction stays what it was."""
+    model, _ = load_best(work / "phase1")
+    pieces = np.arange(3, 60)
+    found = spread(model, pieces)
+    table, kernel = found["table"], np.concatenate([found["input"], found["state"]])
+    cells, width = found["projection"].shape
+    c, r = np.zeros((1, cells), np.float32), np.zeros((1, width), np.float32)
+    own = model.zero_state(1)
+    for piece in pieces.tolist():
+        x = table[[piece]] * found["lift"]
+        i, g, o = np.split(np.concatenate([x, r], 1) @ kernel + found["gate_bias"], 3, axis=1)
+        i, o = 1 / (1 + np.exp(-i)), 1 / (1 + np.exp(-o))
+        c = (1 - i) * c + i * np.tanh(g)
+        r = (found["gain"] * o * np.tanh(c)) @ found["projection"]
+        own = model.step(tf.gather(model.table, [piece]), own)
+        wanted = model.logits(own[1]).numpy()
+        assert np.allclose(r @ table.T + found["bias"], wanted, atol=2e-4)
+    rows = np.sqrt(np.mean(found["projection"] ** 2, axis=1))
+    assert np.allclose(rows, rows[0], rtol=1e-4)

@@ -20,6 +20,7 @@ from kbengine.emojitable import EmojiEntry, EmojiTable
 from kbengine.lexicon import Entry, Lexicon, unigram_logp
 from kbengine.lm.ngram import NgramModel
 from kbengine.vocab import BOS, EOS, Vocabulary
+from kbengine.wordfilter import WordFilter
 from train.bundle import written_forms
 from train.vocab import VocabularyOptions, train_vocabulary
 
@@ -39,6 +40,14 @@ EMOJI = (
     EmojiEntry("🐱", "cat face", ("cat", "face", "pet")),
     EmojiEntry("🌞", "sun with face", ("sun", "face", "bright")),
 )
+
+# None of them stands in the chat: whoever looks for words finds them all.
+FILTER = WordFilter(
+    {
+        "bollocks": "offensive", "bugger*": "offensive", "\U0001f595": "offensive",
+        "prat": "offensive", "funeral": "delicate", "divorc*": "delicate", "corpse": "delicate",
+    }
+)  # fmt: skip
 
 
 @functools.cache
@@ -106,6 +115,7 @@ def toy_manifest() -> dict[str, Any]:
         "notice": "Made of data/chat.txt for tests.",
         "words": len(toy_lexicon()),
         "emoji": len(toy_emoji()),
+        "filtered": len(FILTER),
         "training": {"sources": [], "settings": {"order": ORDER}},
         "figures": {},
     }
@@ -123,6 +133,7 @@ def toy_parts() -> dict[str, bytes]:
         "vocabulary": vocabulary_bytes(),
         "lexicon": toy_lexicon().to_bytes(),
         "emoji": toy_emoji().to_bytes(),
+        "filter": FILTER.to_bytes(),
     }
 
 

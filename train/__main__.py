@@ -6,11 +6,13 @@ Each stage is a verb of its own, so that it can be repeated: vocab, fit, export,
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
 
 from kbengine.errors import KbengineError
+from train import sizes
 from train.presets import PRESETS
 
 HELPS = {
@@ -45,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
                 help="dev text; without it some of the text is held back")  # fmt: skip
             add("--dev-lines", type=int, default=250,
                 help="lines of each dev file (default: %(default)s)")  # fmt: skip
-            add("--pieces", type=float, help="how many pieces to train on")
+            add("--pieces", type=float, help="how many pieces to train on, all phases together")
             add("--seed", type=int)
         if verb in ("run", "bundle"):
             add("--out", type=Path, required=True, metavar="FILE.bundle")
@@ -54,6 +56,10 @@ def parser() -> argparse.ArgumentParser:
             add("--model-version", default="1", help="default: %(default)s")
             add("--cldr", type=Path, metavar="PATH",
                 help="Unicode CLDR annotations (file or folder) for emoji keywords")  # fmt: skip
+            add("--filter", type=Path, metavar="FILE",
+                help="words not to be offered unasked (default: data/LANGUAGE/filter.tsv, "
+                "where there is one)")  # fmt: skip
+    sizes.arguments(verbs.add_parser("sizes", help=sizes.HELP, description=sizes.HELP))
     return top
 
 
@@ -72,8 +78,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> None:
+    if args.verb == "sizes":
+        sizes.run(args)
+        return
     from train import recipe, stages
-    from train.corpus import Source
+    from train.bundle import read_filter
+    from train.corpus import Source, Text
 
     given = vars(args)
     chosen = PRESETS[given.get("preset", "base")].changed(
@@ -81,11 +91,12 @@ def _run(args: argparse.Namespace) -> None:
     )
     dev = given.get("dev", [])
     # Looked at before hours of work, not after.
-    for path in (*dev, *([args.cldr] if given.get("cldr") else [])):
+    for path in (*dev, *filter(None, (given.get("cldr"), given.get("filter")))):
         if not path.exists():
             raise ValueError(f"{path}: no such file")
-    if chosen.fit.pieces <= 0:
-        raise ValueError(f"--pieces {chosen.fit.pieces:g} trains nothing; give 1e6 or more")
+    word_filter = read_filter(args.filter, args.language) if "language" in given else None
+    if not 0 < chosen.pieces < math.inf:
+        raise ValueError(f"--pieces {chosen.pieces:g} trains nothing; give 1e6 or more")
     if given.get("free") and args.corpora is None:
         raise ValueError("--free goes with --corpora DIR: of your own text you choose the files")
     if args.work is None:
@@ -98,15 +109,16 @@ def _run(args: argparse.Namespace) -> None:
             if args.verb == "run" and not dev:
                 dev = recipe.dev_files(args.corpora, args.free)
         else:
-            text = stages.Text([Source.parse(spec) for spec in args.text])
+            text = Text([Source.parse(spec) for spec in args.text])
         if args.verb == "vocab" or not stages.goes_on(args.work, text):
             vocabulary = stages.make_vocabulary(args.work, text, chosen)
             print(f"vocabulary: {len(vocabulary):,} pieces in {args.work / 'vocab.model'}")
     if args.verb in ("run", "fit"):
         best = stages.fit(args.work, chosen, dev, args.dev_lines)
+        plot = stages.phase_folders(args.work)[-1] / "loss.png"
         print(
             f"fit: best dev loss {best['dev_alone']:.3f} alone, {best['dev_talk']:.3f} in a "
-            f"conversation (nats a piece); plot in {args.work / 'loss.png'}"
+            f"conversation (nats a piece); plot in {plot}"
         )
     if args.verb in ("run", "export"):
         found = stages.export(args.work)
@@ -121,6 +133,7 @@ def _run(args: argparse.Namespace) -> None:
             chosen,
             {"name": args.name, "language": args.language, "version": args.model_version},
             args.cldr,
+            word_filter,
         )
         print(f"bundle: {out}, {out.stat().st_size / 1e6:.2f} MB")
 

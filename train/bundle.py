@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from kbengine.bundle import write_bundle
 from kbengine.emojitable import EmojiTable
 from kbengine.lexicon import Entry, Lexicon, unigram_logp
 from kbengine.vocab import Vocabulary
+from kbengine.wordfilter import WordFilter
 from train.corpus import Counts
 
+DATA = Path(__file__).parent.parent / "data"
 # A spelling other than lower case is shown where more than this share of a word's uses
 # inside sentences has it, and it was seen at least so often.
 WRITTEN_SHARE = 0.6  # see "Casing" in EXPERIMENTS.md
@@ -55,6 +57,15 @@ def build_lexicon(counts: Counts, vocabulary: Vocabulary, size: int, least: floa
     )
 
 
+def read_filter(path: Path | None, language: str) -> WordFilter | None:
+    """The words not to be offered unasked: of a file, or the project's own of a language,
+    None where it has none. Raises BundleError where the file is no such list."""
+    own = DATA / language / "filter.tsv"
+    if path is None and not own.exists():
+        return None
+    return WordFilter.from_bytes((path or own).read_bytes())
+
+
 def emoji_rate(counts: Counts) -> float:
     """Emoji for each word of the text."""
     emoji = sum(n for t, n in counts.tokens.items() if text.is_emoji(t))
@@ -69,19 +80,25 @@ def write(
     vocabulary_model: bytes,
     lexicon: Lexicon,
     table: EmojiTable,
+    word_filter: WordFilter | None,
 ) -> None:
     """Write the bundle, and beside it the model card, `path` with the ending .md."""
-    write_bundle(
-        path,
-        manifest,
-        {
-            "model": model,
-            "vocabulary": vocabulary_model,
-            "lexicon": lexicon.to_bytes(),
-            "emoji": table.to_bytes(),
-        },
-    )
+    parts = {
+        "model": model,
+        "vocabulary": vocabulary_model,
+        "lexicon": lexicon.to_bytes(),
+        "emoji": table.to_bytes(),
+    }
+    if word_filter is not None:
+        parts["filter"] = word_filter.to_bytes()
+    write_bundle(path, manifest, parts)
     path.with_suffix(".md").write_text(model_card(manifest, path), encoding="utf-8")
+
+
+def _filtered(manifest: Mapping[str, Any]) -> str:
+    entries = manifest["filtered"]
+    held_back = f"those of a list of {entries:,} are not offered unasked, the others are"
+    return held_back if entries else "nothing is filtered"
 
 
 def _unspelt(manifest: Mapping[str, Any]) -> str:
@@ -89,11 +106,29 @@ def _unspelt(manifest: Mapping[str, Any]) -> str:
     return f"It spells the letters {letters} and no others; a word with another is unknown to it."
 
 
+def _weights(source: Mapping[str, Any]) -> str:
+    """A source's weight, or those of all phases where they differ."""
+    weights = source["phase_weights"]
+    return ", ".join(f"{w:g}" for w in (weights if len(set(weights)) > 1 else weights[:1]))
+
+
+def _phases(phases: Sequence[Mapping[str, Any]]) -> str:
+    """A table with a column for each phase."""
+    head = "".join(f" phase {number} |" for number in range(1, len(phases) + 1))
+    rows = [
+        f"| {name} | " + " | ".join(str(phase[name]) for phase in phases) + " |"
+        for name in phases[0]
+    ]
+    rule = "|---|" + "---:|" * len(phases)
+    after = "\n\nA later phase begins with the best weights of the one before."
+    return "\n".join([f"| |{head}", rule, *rows]) + (after if len(phases) > 1 else "")
+
+
 def model_card(manifest: Mapping[str, Any], path: Path) -> str:
     """What the model is, what it was trained on and how, what follows from that."""
     training = manifest["training"]
     rows = "\n".join(
-        f"| {s['name']} | {s['words']:,} | {s['weight']:g} | {s['licence']} |"
+        f"| {s['name']} | {s['words']:,} | {_weights(s)} | {s['licence']} |"
         for s in training["sources"]
     )
     figures = "\n".join(f"| {name} | {value} |" for name, value in manifest["figures"].items())
@@ -111,9 +146,12 @@ Language: {manifest["language"]}. Family: {manifest["family"]}. Known words: \
 |---|---:|---:|---|
 {rows}
 
-The weight says how often a source's lines stand in one pass over the text.
+The weight says how often a source's lines stand in one pass over the text; where there are
+several, each is that of a phase.
 
 ## Training
+
+{_phases(training["phases"])}
 
 {settings}
 
@@ -133,6 +171,6 @@ Dev losses are nats a piece, with signs, emoji and message ends counted.
 
 The model writes as its sources do: casual American English of the years before 2018, and
 where it is given text messages, those of Singapore and India. Names, places and opinions of
-the sources are in it. It may suggest words that hurt or embarrass; nothing is filtered yet.
+the sources are in it. It knows words that hurt or embarrass: {_filtered(manifest)}.
 {_unspelt(manifest)}
 """

@@ -18,14 +18,17 @@ from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kbengine import text
 from kbengine.vocab import EOS, Vocabulary
-from train.files import write_whole
+from train.files import sha256, write_whole
 from train.progress import Progress
+
+NOTICE_OWN = "Trained on text of the user's own; its licence is for whoever trained it to state."
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,31 @@ class Source:
         if not path.is_file():
             raise ValueError(f"{name}: no such file; give .txt or .gz files, a message a line")
         return cls(path, value)
+
+    @property
+    def name(self) -> str:
+        """``chat`` for chat.txt.gz."""
+        return self.path.name.removesuffix(".gz").removesuffix(".txt")
+
+
+@dataclass(frozen=True)
+class Text:
+    """What to train on, and the licence notice for a model that was trained on it."""
+
+    sources: Sequence[Source]
+    notice: str = NOTICE_OWN
+
+    def to_json(self) -> dict[str, Any]:
+        rows = [
+            {
+                "path": str(s.path.resolve()),
+                "sha256": sha256(s.path),
+                "weight": s.weight,
+                "licence": s.licence,
+            }
+            for s in self.sources
+        ]
+        return {"notice": self.notice, "sources": rows}
 
 
 def read_messages(path: Path) -> Iterator[str]:

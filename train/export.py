@@ -9,6 +9,8 @@ its rows are put on the int8 grid that the converter uses for the product (row m
 127), so that the converter's copy is byte for byte the one that is gathered from, and is
 merged with it. The row scales stand as the bits of an int32 tensor, because a float
 vector of that size would be quantized itself.
+
+What the cell multiplies is brought to one size first (`spread.py`): the int8 grids lose less.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from kbengine.errors import ModelError
 from kbengine.lm.tflite import TFLiteModel
 from train.files import write_whole
 from train.model import RecurrentLM
+from train.spread import Weights, spread
 
 
 @dataclass(frozen=True)
@@ -72,25 +75,35 @@ class Comparison:
 class StepModule(tf.Module):  # type: ignore[misc]
     """One step of a trained model as two signatures; see the module's docstring."""
 
-    def __init__(self, model: RecurrentLM) -> None:
+    def __init__(self, weights: Weights, first: int) -> None:
+        """weights: as `spread` leaves them; first: how many cells are large."""
         super().__init__()
-        weights = model.weights_by_name()
         table = weights["table"]
         scale = np.maximum(np.abs(table).max(axis=1), 1e-12).astype(np.float32) / np.float32(127)
         grid = np.rint(table / scale[:, None]).astype(np.int8)
-        self._model = model
-        self._cells, self._width = model.options.cells, model.options.width
+        self._cells, self._width = weights["projection"].shape
+        self._first = first
         self._grid = tf.constant(grid)
-        self._scale_bits = tf.constant(scale.view(np.int32))
+        self._scale_bits = tf.constant((scale * weights["lift"]).view(np.int32))
+        self._kernel = tf.constant(np.concatenate([weights["input"], weights["state"]]))
+        self._gate_bias = tf.constant(weights["gate_bias"])
+        self._gain = tf.constant(weights["gain"])
+        self._projections = [tf.constant(part) for part in np.split(weights["projection"], [first])]
         self._output = tf.constant((grid.astype(np.float32) * scale[:, None]).T)
         self._bias = tf.constant(weights["bias"])
-        # The exporter follows tf.Variables; Keras wraps its own.
-        self._variables = [w.value for w in model.weights]
 
     def _next(self, piece: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         scale = tf.bitcast(tf.gather(self._scale_bits, piece), tf.float32)
         x = tf.cast(tf.gather(self._grid, piece), tf.float32) * scale[:, None]
-        c, r = self._model.step(x, (state[:, : self._cells], state[:, self._cells :]))
+        c, r = state[:, : self._cells], state[:, self._cells :]
+        gates = tf.matmul(tf.concat([x, r], -1), self._kernel) + self._gate_bias
+        i, g, o = tf.split(gates, 3, axis=-1)
+        i = tf.sigmoid(i)
+        c = (1 - i) * c + i * tf.tanh(g)
+        # The gain not last: the converter would put it back into the projection.
+        h = tf.sigmoid(o) * self._gain * tf.tanh(c)
+        loud, quiet = self._projections
+        r = tf.matmul(h[:, : self._first], loud) + tf.matmul(h[:, self._first :], quiet)
         return tf.concat([c, r], -1), r
 
     def signatures(self) -> list[tf.types.experimental.ConcreteFunction]:
@@ -109,9 +122,10 @@ class StepModule(tf.Module):  # type: ignore[misc]
         return [tf.function(f, input_signature=spec) for f in (state, logits)]
 
 
-def convert(model: RecurrentLM) -> bytes:
-    """The dynamic-range int8 `.tflite` of a model, unchecked."""
-    module = StepModule(model)
+def convert(model: RecurrentLM, pieces: NDArray[np.integer]) -> bytes:
+    """The dynamic-range int8 `.tflite` of a model, unchecked. `pieces`: see `spread`."""
+    weights = spread(model, pieces)
+    module = StepModule(weights, len(weights["gain"]) // 4)
     state, logits = module.signatures()
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures={"state": state, "logits": logits})
@@ -162,7 +176,7 @@ def export(
 
     Raises ModelError, and writes nothing, where the result is off.
     """
-    content = convert(model)
+    content = convert(model, pieces)
     found = compare(model, content, pieces)
     found.check(limits or ExportLimits())
     write_whole(path, content)

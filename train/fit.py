@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -111,8 +111,34 @@ def _dev_step(
     return tf.reduce_sum(losses * weight), state
 
 
+def read_facts(
+    folder: Path, shape: ModelOptions, options: FitOptions, weights: Sequence[float]
+) -> dict[str, Any] | None:
+    """What the checkpoint of a folder tells of its run; None where there is none.
+
+    Raises ValueError where the run was begun with other settings than these.
+    """
+    path = folder / "checkpoint.npz"
+    if not path.exists():
+        return None
+    with np.load(path) as saved:
+        facts: dict[str, Any] = json.loads(str(saved["facts"]))
+    mend = "give another --work folder, or remove it"
+    given = {**asdict(options), **asdict(shape)}
+    for name, value in {**facts.get("options", {}), **facts["shape"]}.items():
+        if given[name] != value and name not in MAY_CHANGE:
+            raise ValueError(f"{path} was begun with {name} {value}, not {given[name]}; {mend}")
+    if facts.get("weights", list(weights)) != list(weights):
+        raise ValueError(f"{path} was begun with other weights of the sources; {mend}")
+    return facts
+
+
 class Fit:
-    """One training run in a folder: checkpoint, log and plot stand there."""
+    """One training run in a folder: checkpoint, log and plot stand there.
+
+    It goes on from the checkpoint; where there is none, it begins with the weights `before`
+    of a model with as many cells or fewer, or else with random ones.
+    """
 
     STREAMS = 2  # groups of lanes that run side by side, one for each core
 
@@ -124,10 +150,15 @@ class Fit:
         encoded: Sequence[Ids],
         weights: Sequence[float],
         dev: Ids,
+        before: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> None:
         self.folder, self.options, self._dev = folder, options, dev
+        self._weights = list(weights)
+        facts = read_facts(folder, shape, options, weights)
         folder.mkdir(parents=True, exist_ok=True)
         self.model = RecurrentLM(shape, options.seed)
+        if before is not None and facts is None:
+            self.model.grow_from(before)
         self._optimizer = keras.optimizers.Adam(options.rate, beta_2=0.99, epsilon=1e-7)
         self._optimizer.build(self.model.trainable_variables)
         self._stream = Stream(encoded, weights, options)
@@ -145,8 +176,8 @@ class Fit:
         self.log: list[dict[str, float]] = []
         self._best_weights = self.model.weights_by_name()
         self._state = self.model.zero_state(options.lanes)
-        if self.checkpoint.exists():
-            self._load()
+        if facts is not None:
+            self._load(facts)
 
     @property
     def checkpoint(self) -> Path:
@@ -195,9 +226,9 @@ class Fit:
         saved_s = time.monotonic()
         losses: list[tf.Tensor] = []
         piece_count = o.lanes * o.steps
-        with Progress("fitting", o.total_steps * piece_count, "piece") as bar:
+        with Progress(f"fitting {self.folder.name}", o.total_steps * piece_count, "piece") as bar:
             bar.start_at(self.step * piece_count)
-            while self.step < o.total_steps and self._stale < o.patience and not self.stop:
+            while not self.finished and not self.stop:
                 inputs, targets = self._stream.batch(self.step)
                 negatives = self._negatives(self.step)
                 self._optimizer.learning_rate.assign(o.rate_at(self.step))
@@ -213,6 +244,11 @@ class Fit:
                     self.save()
                     saved_s = time.monotonic()
         self.save()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step is done, or the patience has ended."""
+        return self.step >= self.options.total_steps or self._stale >= self.options.patience
 
     @property
     def _stale(self) -> int:
@@ -251,22 +287,15 @@ class Fit:
         facts = {
             "step": self.step, "best": self.best, "log": self.log,
             "shape": asdict(self.model.options), "options": asdict(self.options),
+            "weights": self._weights, "finished": self.finished,
         }  # fmt: skip
         partial = self.checkpoint.with_suffix(".part")
         with open(partial, "wb") as out:
             np.savez(out, facts=np.array(json.dumps(facts)), **arrays)
         os.replace(partial, self.checkpoint)
 
-    def _load(self) -> None:
+    def _load(self, facts: dict[str, Any]) -> None:
         with np.load(self.checkpoint) as saved:
-            facts = json.loads(str(saved["facts"]))
-            given = {**asdict(self.options), **asdict(self.model.options)}
-            for name, value in {**facts.get("options", {}), **facts["shape"]}.items():
-                if given[name] != value and name not in MAY_CHANGE:
-                    raise ValueError(
-                        f"{self.checkpoint} was begun with {name} {value}, not {given[name]}; "
-                        "give another --work folder, or remove it"
-                    )
             self.step, self.best, self.log = facts["step"], facts["best"], facts["log"]
             self.model.assign_by_name({w.name: saved[f"now/{w.name}"] for w in self.model.weights})
             self._best_weights = {w.name: saved[f"best/{w.name}"] for w in self.model.weights}
@@ -275,15 +304,30 @@ class Fit:
             self._state = tf.constant(saved["c"]), tf.constant(saved["r"])
 
 
-def load_best(folder: Path) -> tuple[RecurrentLM, dict[str, Any]]:
-    """The best model of a run's folder, and the facts of its checkpoint."""
+def best_weights(folder: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    """The best weights of a run's folder by their names, and the facts of its checkpoint.
+
+    Raises ValueError where there are none yet.
+    """
     path = folder / "checkpoint.npz"
     if not path.exists():
         raise ValueError(f"{path}: no checkpoint; run `python -m train fit` first")
     with np.load(path) as saved:
         facts = json.loads(str(saved["facts"]))
-        model = RecurrentLM(ModelOptions(**facts["shape"]))
-        model.assign_by_name({w.name: saved[f"best/{w.name}"] for w in model.weights})
+        if not facts["log"]:
+            raise ValueError(f"{path}: not evaluated yet; go on with `python -m train fit`")
+        names = [name for name in saved.files if name.startswith("best/")]
+        return {name.removeprefix("best/"): saved[name] for name in names}, facts
+
+
+def load_best(folder: Path) -> tuple[RecurrentLM, dict[str, Any]]:
+    """The best model of a run's folder, and the facts of its checkpoint.
+
+    Raises ValueError where there is none yet.
+    """
+    weights, facts = best_weights(folder)
+    model = RecurrentLM(ModelOptions(**facts["shape"]))
+    model.assign_by_name(weights)
     return model, facts
 
 

@@ -1,7 +1,7 @@
 """The language model: a coupled-gate LSTM with a recurrent projection and a tied table.
 
-One cell serves training and typing, on the same variables: `step` makes one step of it
-for the exported graph, `unroll` many for the loss.
+`step` makes one step of it, `unroll` many for the loss; `export.py` has it in a form that
+loses less in int8.
 
     x = E[piece]                              E: the table [V, P]
     i, g, o = split([x, r] W + b)             i, o: sigmoid; g: tanh
@@ -12,6 +12,7 @@ for the exported graph, `unroll` many for the loss.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import keras
@@ -64,15 +65,12 @@ class RecurrentLM(keras.Layer):  # type: ignore[misc]
     def step(self, x: tf.Tensor, state: State) -> State:
         """x [B, P], rows of the table; state -> the next state. Float32 throughout."""
         c, r = state
-        gates = tf.matmul(tf.concat([x, r], -1), self.kernel) + self.gate_bias
+        kernel = tf.concat([self.input_kernel, self.state_kernel], 0)
+        gates = tf.matmul(tf.concat([x, r], -1), kernel) + self.gate_bias
         i, g, o = tf.split(gates, 3, axis=-1)
         i = tf.sigmoid(i)
         c = (1 - i) * c + i * tf.tanh(g)
         return c, tf.matmul(tf.sigmoid(o) * tf.tanh(c), self.projection)
-
-    @property
-    def kernel(self) -> tf.Tensor:
-        return tf.concat([self.input_kernel, self.state_kernel], 0)
 
     def unroll(self, tokens: tf.Tensor, state: State, streams: int = 1) -> tuple[tf.Tensor, State]:
         """tokens int32[T, B], state -> outputs r [T, B, P], the state after them.
@@ -99,6 +97,41 @@ class RecurrentLM(keras.Layer):  # type: ignore[misc]
 
     def weights_by_name(self) -> dict[str, NDArray[np.float32]]:
         return {w.name: w.numpy() for w in self.weights}
+
+    def grow_from(self, values: Mapping[str, NDArray[np.float32]]) -> None:
+        """Take over the weights of a model with as many cells or fewer.
+
+        The cells beyond stand beside the old ones: their inputs are random as in any new
+        model, their projection is a tenth of that, so that the outputs stay nearly those of
+        the model before (function-preserving growth, Net2Net: Chen et al. 2016).
+
+        Raises ValueError where vocabulary or width differ, or where there are fewer cells.
+        """
+        o = self.options
+        pieces, width = values["table"].shape
+        before, now = values["projection"].shape[0], o.cells
+        if (pieces, width) != (o.vocab_size, o.width):
+            raise ValueError(
+                f"a model of {o.vocab_size:,} pieces and width {o.width} cannot grow from one of "
+                f"{pieces:,} and {width}; give all phases one vocabulary and one width"
+            )
+        if before > now:
+            raise ValueError(
+                f"a model of {now} cells cannot grow from one of {before}; give the later phase "
+                "as many cells or more"
+            )
+        for weight in self.weights:
+            old, new = values[weight.name], weight.numpy()
+            if weight.name == "projection":
+                new[before:] *= 0.1
+                new[:before] = old
+            elif old.shape == new.shape:
+                new = old
+            else:  # the three gates side by side
+                for gate in range(3):
+                    olds = old[..., gate * before : (gate + 1) * before]
+                    new[..., gate * now : gate * now + before] = olds
+            weight.assign(new)
 
     def assign_by_name(self, values: dict[str, NDArray[np.float32]]) -> None:
         for weight in self.weights:

@@ -1,36 +1,58 @@
-"""Named sets of options: what to train."""
+"""Named sets of options: what to train, in which phases."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from train import recipe
 from train.options import FitOptions
 from train.vocab import VocabularyOptions
 
 
 @dataclass(frozen=True)
+class Phase:
+    """One fit of a model of so many `cells`; a later phase begins with the best weights of
+    the one before. `weights`, by the name of a source, stand in place of the text's own."""
+
+    fit: FitOptions
+    cells: int
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Preset:
-    """vocabulary, shape (`width`, `cells`), fit; the lexicon keeps the `lexicon_size`
+    """vocabulary, `width` of its table, phases; the lexicon keeps the `lexicon_size`
     commonest words that were counted `lexicon_least` times or more."""
 
     vocabulary: VocabularyOptions
     width: int
-    cells: int
-    fit: FitOptions
+    phases: tuple[Phase, ...]
     lexicon_size: int
     lexicon_least: float
+
+    @property
+    def pieces(self) -> float:
+        """How many pieces all phases train on together."""
+        return sum(phase.fit.pieces for phase in self.phases)
 
     def changed(
         self, pieces: float | None = None, seed: int | None = None, vocab_size: int | None = None
     ) -> Preset:
-        """The preset with some of its options replaced."""
-        fit = {k: v for k, v in {"pieces": pieces, "seed": seed}.items() if v is not None}
-        vocabulary = {} if vocab_size is None else {"size": vocab_size}
-        return replace(
-            self,
-            fit=replace(self.fit, **fit),  # type: ignore[arg-type]
-            vocabulary=replace(self.vocabulary, **vocabulary),
-        )
+        """The preset with some of its options replaced.
+
+        Of `pieces`, the phases keep their shares; the seed of phase n is `seed` + n - 1.
+        """
+        phases = []
+        for i, phase in enumerate(self.phases):
+            fit = phase.fit
+            if pieces is not None:
+                fit = replace(fit, pieces=pieces * (fit.pieces / self.pieces))
+            if seed is not None:
+                fit = replace(fit, seed=seed + i)
+            phases.append(replace(phase, fit=fit))
+        size = self.vocabulary.size if vocab_size is None else vocab_size
+        return replace(self, phases=tuple(phases), vocabulary=replace(self.vocabulary, size=size))
 
 
 PRESETS = {
@@ -40,22 +62,76 @@ PRESETS = {
             size=1500, emoji_min_count=1.0, word_min_count=1.0, letter_min_count=1.0
         ),
         width=48,
-        cells=96,
-        fit=FitOptions(
-            pieces=1e5, lanes=8, steps=16, negatives=256, rate=6e-3, eval_every=50, stretch=8,
-            patience=4,
+        phases=(
+            Phase(
+                FitOptions(
+                    pieces=1e5, lanes=8, steps=16, negatives=256, rate=6e-3, eval_every=50,
+                    stretch=8, patience=4,
+                ),
+                cells=96,
+            ),
         ),
         lexicon_size=20_000,
         lexicon_least=1.0,
     ),
-    # The shipped model: 2 hours on two cores beside other work.
+    # A bundle of 2.3 MB: half the pieces, fewer of them emoji and signs. The shapes of nano and
+    # small go by the size of `train.export.convert` of an untrained model.
+    "nano": Preset(
+        vocabulary=VocabularyOptions(size=8000, emoji_min_count=30.0, sign_min_share=1e-5),
+        width=128,
+        phases=(
+            Phase(
+                FitOptions(
+                    pieces=36e6, lanes=256, steps=32, negatives=2048, rate=2.5e-3, flat=0.4,
+                    reset=0.3, eval_every=400, patience=6,
+                ),
+                cells=896,
+                weights=recipe.TALK,
+            ),
+        ),
+        lexicon_size=40_000,
+        lexicon_least=3.0,
+    ),
+    # A bundle of 5.0 MB.
+    "small": Preset(
+        vocabulary=VocabularyOptions(),
+        width=176,
+        phases=(
+            Phase(
+                FitOptions(
+                    pieces=36e6, lanes=256, steps=32, negatives=2048, rate=2.5e-3, flat=0.4,
+                    reset=0.3, eval_every=400, patience=6,
+                ),
+                cells=1024,
+                weights=recipe.TALK,
+            ),
+        ),
+        lexicon_size=80_000,
+        lexicon_least=3.0,
+    ),
+    # The shipped model, a bundle of 7.8 MB: some hours on two cores beside other work.
     "base": Preset(
         vocabulary=VocabularyOptions(),
         width=256,
-        cells=1024,
-        fit=FitOptions(
-            pieces=140e6, lanes=256, steps=32, negatives=2048, rate=2.5e-3, eval_every=800,
-            patience=6,
+        phases=(
+            Phase(
+                FitOptions(
+                    pieces=140e6, lanes=256, steps=32, negatives=2048, rate=2.5e-3,
+                    eval_every=800, patience=6,
+                ),
+                cells=1024,
+            ),
+            # Longer stretches and more talk, for conversations. The rate begins lower: most of the
+            # weights are trained already.
+            Phase(
+                FitOptions(
+                    pieces=110e6, lanes=256, steps=64, negatives=2048, rate=1.5e-3,
+                    last_rate=2e-5, warm=0.02, flat=0.15, reset=0.3, stretch=32, seed=2,
+                    eval_every=400, patience=99, save_every_s=200,
+                ),
+                cells=1536,
+                weights=recipe.TALK,
+            ),
         ),
         lexicon_size=80_000,
         lexicon_least=3.0,

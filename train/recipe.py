@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from train.corpus import Source
-from train.stages import Text
+from train.corpus import Source, Text
 
 NOTICE_FREE = (
     "This model is licensed apart from the code. All text it was trained on is stated to allow "
@@ -51,6 +50,25 @@ UNCLEAR = {
     "tweets_emoji5": (1.5, "none stated; Twitter terms hold"),
     "tweets_mixed": (2.0, "SemEval research data, Twitter terms hold"),
     "webtext_overheard": (2.0, "none stated"),
+}
+# The weights of the last phase: talk counts more, prose and advice on computers less. Set
+# by hand; the sources not named keep their weight.
+TALK = {
+    "self_dialogue": 2.2,
+    "reddit_posts_1": 0.55,
+    "reddit_posts_2": 0.55,
+    "reddit_posts_3": 0.55,
+    "reddit_posts_4": 0.55,
+    "topical_chat": 1.5,
+    "task_dialogs_sgd": 0.7,
+    "task_dialogs_taskmaster": 2.0,
+    "multidogo": 1.5,
+    "accentor_chitchat": 1.5,
+    "common_voice_en": 2.0,
+    "ubuntu_irc": 0.2,
+    "web_treebank_ewt": 2.0,
+    "masc_mixed": 1.5,
+    "webtext_overheard": 3.0,
 }
 
 

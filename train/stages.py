@@ -1,7 +1,9 @@
 """The stages from text to bundle; each reads what the one before left in the work folder.
 
 sources.json  counts.json.gz  vocab.model       vocab
-ids.npz  checkpoint.npz  log.json  loss.png     fit
+ids.npz  dev.npy                                fit
+phase1/  phase2/ ...                            fit: one folder for each phase, with
+    checkpoint.npz  fit.json  log.json  loss.png
 model.tflite  export.json                       export
 OUT.bundle  OUT.md                              bundle
 """
@@ -13,23 +15,26 @@ import json
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kbengine.text import is_word
 from kbengine.vocab import BOS, Vocabulary
+from kbengine.wordfilter import WordFilter
 from train import bundle, corpus
-from train.corpus import Counts, Source
+from train.corpus import Counts, Source, Text
 from train.emoji_table import build_emoji_table
-from train.files import sha256, write_json, write_whole
+from train.files import write_json, write_whole
 from train.presets import Preset
 from train.vocab import train_vocabulary
 
-NOTICE_OWN = "Trained on text of the user's own; its licence is for whoever trained it to state."
+if TYPE_CHECKING:
+    from train.fit import Fit  # loads TensorFlow
+
 DEV_EVERY = 20  # without dev files, every 20th stretch of the text is held back
 EXPORT_STEPS = 600  # real steps over which the exported model is compared
 
@@ -38,26 +43,6 @@ def _need(path: Path, verb: str) -> Path:
     if not path.exists():
         raise ValueError(f"{path} is missing; run `python -m train {verb}` with this --work first")
     return path
-
-
-@dataclass(frozen=True)
-class Text:
-    """What to train on, and the licence notice for a model that was trained on it."""
-
-    sources: Sequence[Source]
-    notice: str = NOTICE_OWN
-
-    def to_json(self) -> dict[str, Any]:
-        rows = [
-            {
-                "path": str(s.path.resolve()),
-                "sha256": sha256(s.path),
-                "weight": s.weight,
-                "licence": s.licence,
-            }
-            for s in self.sources
-        ]
-        return {"notice": self.notice, "sources": rows}
 
 
 def read_text(work: Path) -> Text:
@@ -136,18 +121,56 @@ def dev_text(
     return train, np.concatenate(dev)
 
 
+def phase_folders(work: Path) -> list[Path]:
+    """The folders of the phases that have begun, in order.
+
+    Raises ValueError where none has.
+    """
+    found = [_need(work / "phase1" / "checkpoint.npz", "fit").parent]
+    while (folder := work / f"phase{len(found) + 1}").joinpath("checkpoint.npz").exists():
+        found.append(folder)
+    return found
+
+
 def fit(work: Path, preset: Preset, dev_files: Sequence[Path], dev_lines: int) -> dict[str, Any]:
-    """Train, or go on training, and return the log's row of the best dev loss."""
-    from train.fit import Fit
+    """Train, or go on training, phase by phase; the last one's log row of the best dev loss.
+
+    A phase that has finished is not run again. Raises ValueError where the folder holds a
+    run with other settings, before anything is trained.
+    """
+    from train.fit import Fit, best_weights, read_facts
     from train.model import ModelOptions
 
     sources = read_text(work).sources
-    encoded, dev = dev_text(work, encoded_text(work), dev_files, preset.fit.stretch, dev_lines)
+    # One cut for all phases: what is dev text for one is not trained on by another.
+    stretch = preset.phases[0].fit.stretch
+    encoded, dev = dev_text(work, encoded_text(work), dev_files, stretch, dev_lines)
     vocabulary = Vocabulary((work / "vocab.model").read_bytes())
-    shape = ModelOptions(len(vocabulary), preset.width, preset.cells)
-    run = Fit(work, shape, preset.fit, encoded, [s.weight for s in sources], dev)
+    plans = [
+        (
+            work / f"phase{number}",
+            ModelOptions(len(vocabulary), preset.width, phase.cells),
+            phase.fit,
+            [phase.weights.get(s.name, s.weight) for s in sources],
+        )
+        for number, phase in enumerate(preset.phases, 1)
+    ]
+    found = [read_facts(*plan) for plan in plans]
     np.save(work / "dev.npy", dev)
-    write_json(work / "fit.json", {**asdict(preset.fit), **asdict(shape)})
+    for i, ((folder, shape, options, weights), facts) in enumerate(zip(plans, found, strict=True)):
+        last = i == len(plans) - 1  # which may go on with more pieces
+        if facts is not None and facts.get("finished", False) and not last:
+            continue
+        before = best_weights(plans[i - 1][0])[0] if i else None
+        run = Fit(folder, shape, options, encoded, weights, dev, before)
+        settings = {**asdict(options), **asdict(shape), "weights": weights}
+        write_json(folder / "fit.json", settings)
+        _run_till_stopped(run)
+    return best_row(run.log)
+
+
+def _run_till_stopped(run: Fit) -> None:
+    """Run it to its end. A signal makes it save and stop: raises KeyboardInterrupt."""
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in kept:
         signal.signal(number, lambda *_: setattr(run, "stop", True))
@@ -158,7 +181,6 @@ def fit(work: Path, preset: Preset, dev_files: Sequence[Path], dev_lines: int) -
             signal.signal(number, handler)
     if run.stop:
         raise KeyboardInterrupt
-    return best_row(run.log)
 
 
 def export(work: Path) -> dict[str, Any]:
@@ -166,11 +188,13 @@ def export(work: Path) -> dict[str, Any]:
     from train.export import export as export_model
     from train.fit import load_best
 
-    model, facts = load_best(work)
+    phases = phase_folders(work)
+    model, facts = load_best(phases[-1])
     dev = np.load(_need(work / "dev.npy", "fit"))
     pieces = np.concatenate([[BOS], dev[:EXPORT_STEPS]]).astype(np.int64)
     found = {
         **asdict(export_model(model, pieces, work / "model.tflite")),
+        "phase": len(phases),
         "step": best_row(facts["log"])["step"],
     }
     write_json(work / "export.json", found)
@@ -178,7 +202,12 @@ def export(work: Path) -> dict[str, Any]:
 
 
 def make_bundle(
-    work: Path, out: Path, preset: Preset, names: Mapping[str, str], cldr: Path | None
+    work: Path,
+    out: Path,
+    preset: Preset,
+    names: Mapping[str, str],
+    cldr: Path | None,
+    word_filter: WordFilter | None = None,
 ) -> Path:
     """Put all parts in one file. `names`: the manifest's name, language and version."""
     counts = Counts.load(_need(work / "counts.json.gz", "vocab"))
@@ -194,12 +223,13 @@ def make_bundle(
         "notice": read_text(work).notice,
         "words": len(lexicon),
         "emoji": len(table),
+        "filtered": len(word_filter or ()),
         "letters": "".join(letters),
         "emoji_sources": bundle.EMOJI_NAMES + (bundle.EMOJI_CLDR if cldr else ""),
         **_training(work, counts),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    bundle.write(out, manifest, model, vocabulary_model, lexicon, table)
+    bundle.write(out, manifest, model, vocabulary_model, lexicon, table, word_filter)
     return out
 
 
@@ -209,21 +239,33 @@ def _training(work: Path, counts: Counts) -> dict[str, Any]:
     Raises ValueError where the exported model is not that of the log.
     """
     exported = json.loads(_need(work / "export.json", "export").read_text())
-    settings = json.loads(_need(work / "fit.json", "fit").read_text())
-    log = json.loads(_need(work / "log.json", "fit").read_text())
-    best = best_row(log)
-    if exported["step"] != best["step"]:
+    phases, weights = [], []
+    for folder in phase_folders(work):
+        settings = json.loads(_need(folder / "fit.json", "fit").read_text())
+        log = json.loads(_need(folder / "log.json", "fit").read_text())
+        best = best_row(log)
+        hours = sum(row["seconds"] for row in log) / 3600
+        weights.append(settings.pop("weights"))
+        phases.append({**settings, "pieces seen": best["pieces"], "hours": round(hours, 2)})
+    if (exported["phase"], exported["step"]) != (len(phases), best["step"]):
         raise ValueError(
-            f"{work}: the model was exported at step {exported['step']}, the best weights are of "
-            f"step {best['step']}; run `python -m train export` first"
+            f"{work}: the model was exported at step {exported['step']} of phase "
+            f"{exported['phase']}, the best weights are of step {best['step']} of phase "
+            f"{len(phases)}; run `python -m train export` first"
         )
     sources = [
-        {"name": s.path.name, "weight": s.weight, "licence": s.licence, "words": words}
-        for s, words in zip(read_text(work).sources, counts.words, strict=True)
+        {
+            "name": s.path.name,
+            "weight": s.weight,
+            "phase_weights": list(by_phase),
+            "licence": s.licence,
+            "words": words,
+        }
+        for s, words, *by_phase in zip(read_text(work).sources, counts.words, *weights, strict=True)
     ]
-    made = {
-        "pieces seen": best["pieces"],
-        "hours": round(sum(row["seconds"] for row in log) / 3600, 2),
+    settings = {
+        "pieces seen": sum(phase["pieces seen"] for phase in phases),
+        "hours": round(sum(phase["hours"] for phase in phases), 2),
         "words counted": round(sum(n for t, n in counts.tokens.items() if is_word(t))),
     }
     figures = {
@@ -233,4 +275,5 @@ def _training(work: Path, counts: Counts) -> dict[str, Any]:
         "steps with the same best piece, int8 and float": round(exported["top1"], 4),
         "emoji a word in the text": round(bundle.emoji_rate(counts), 4),
     }
-    return {"training": {"sources": sources, "settings": {**settings, **made}}, "figures": figures}
+    training = {"sources": sources, "settings": settings, "phases": phases}
+    return {"training": training, "figures": figures}

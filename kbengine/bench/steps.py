@@ -74,8 +74,8 @@ def measure_steps(
     rng = random.Random(1)
     calls: dict[Key, Call] = {}
     for batch in BATCHES:
-        pieces, states = _states(engine.model, batch, rng)
-        for name, call in _engine_calls(engine.model, pieces, states).items():
+        pieces, states = _states(engine.step_model, batch, rng)
+        for name, call in _engine_calls(engine.step_model, pieces, states).items():
             calls["engine", name, batch] = call
         for name, call in _runtime_calls(runners, pieces, states).items():
             calls["runtime", name, batch] = call

@@ -131,7 +131,7 @@ def _grow(
 
     def field(lexicon: Lexicon = engine.lexicon) -> Session:
         parts = (engine.model, engine.vocabulary, lexicon, engine.emoji_table)
-        return Session(Predictor(*parts), slots)
+        return Session(Predictor(*parts, engine.word_filter), slots)
 
     longest = max(plan.context_lengths)
     found = curves(

@@ -145,9 +145,9 @@ def _perplexities() -> list[Measure]:
     return [
         Measure(
             "word_perplexity", PERPLEXITY, "word", "perplexity",
-            "exp of the mean of -log P(word), over all words. P(word) is the probability of the "
-            "word's pieces after the text before it, times that of all pieces that begin "
-            "something new after them, so that the word has ended. A letter or sign that the "
+            "exp of the mean of -log P(word), over all words. P(word) is the probability, where "
+            "something new begins after the text before it, of the word's pieces, and then of "
+            "something new again, so that the word has ended. A letter or sign that the "
             "vocabulary lacks counts as its unknown piece.",
             ("word_nats",), ("words",),
         ),

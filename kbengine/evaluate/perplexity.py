@@ -22,8 +22,9 @@ LANES = 16
 
 
 class WordLogp(NamedTuple):
-    """logp: log P(the word's pieces, and then a boundary | what stands before it);
-    known: whether the vocabulary spells it without its unknown piece."""
+    """logp: log P(the word's pieces, and then a boundary | what stands before it, and that
+    something new begins here); known: whether the vocabulary spells it without its unknown
+    piece."""
 
     word: Word
     logp: float
@@ -70,14 +71,16 @@ class _Lane:
 
     def result(self) -> LineLogp:
         found = [
-            WordLogp(
-                word,
-                sum(self.logp[first:end]) + self.end_logp[end],
-                UNK not in self.pieces[first:end],
-            )
+            WordLogp(word, self._word_logp(first, end), UNK not in self.pieces[first:end])
             for word, (first, end) in zip(self.places, self.spans, strict=True)
         ]
         return LineLogp(sum(self.logp), found)
+
+    def _word_logp(self, first: int, end: int) -> float:
+        # The end of what stands before has paid for a boundary; the word does not pay again.
+        # Rounded as the sum of all boundaries is, it may fall below the one that is there.
+        begin_logp = max(self.end_logp[first], self.logp[first])
+        return sum(self.logp[first:end]) + self.end_logp[end] - begin_logp
 
 
 def line_logps(

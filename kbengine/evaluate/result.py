@@ -17,7 +17,7 @@ from kbengine.evaluate.figures import RESAMPLES, SEED, Figure, figures
 from kbengine.evaluate.measures import fields, measures
 from kbengine.evaluate.savings import by_length, by_position
 
-FORMAT = 1
+FORMAT = 2  # 1 had another probability of a word
 
 
 @dataclass(frozen=True)

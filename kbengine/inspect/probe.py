@@ -50,12 +50,13 @@ def answers(path: Path) -> Iterator[dict[str, Any]]:
         yield from _delegations(bundle.parts["model"])
         yield _stepped(bundle.parts["model"])
     try:
-        model, vocabulary, lexicon, table = bundle.open()
+        model, vocabulary, lexicon, table, held_back = bundle.open()
     except KbengineError as error:
         yield {"opened": None, "error": str(error)}
         return
     counts = {"model": model.vocab_size, "vocabulary": len(vocabulary)}
-    yield {"opened": {**counts, "lexicon": len(lexicon), "emoji": len(table)}}
+    counts |= {"lexicon": len(lexicon), "emoji": len(table), "filter": len(held_back)}
+    yield {"opened": counts}
 
 
 def _delegations(content: bytes) -> Iterator[dict[str, Any]]:

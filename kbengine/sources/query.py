@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kbengine.beam import Found
 from kbengine.tree import Node
+
+Offered = Callable[[str], bool]  # whether a word, in lower case, may be offered
+
+
+def anything(word: str) -> bool:
+    """Nothing is held back."""
+    return True
 
 
 @dataclass(frozen=True)

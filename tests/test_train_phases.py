@@ -1,0 +1,226 @@
+"""Training in phases: a later one goes on with a wider model, other options, other weights."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kbengine.bundle import read_bundle
+from kbengine.vocab import BOS, EOS
+from train import recipe, stages
+from train.corpus import Source
+from train.fit import Fit, dev_loss
+from train.model import ModelOptions, RecurrentLM
+from train.options import FitOptions
+from train.presets import PRESETS
+
+ROOT = Path(__file__).parent.parent
+# Runs `fit` on data/chat.txt in the folder argv[1], with the seed argv[2]; two phases.
+TWO_PHASES = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from train import stages
+from train.corpus import Source, Text
+from train.options import FitOptions
+from train.presets import PRESETS, Phase
+first = FitOptions(pieces=8 * 16 * 400, lanes=8, steps=16, negatives=32, eval_every=150,
+                   save_every_s=0, stretch=4, patience=99)
+second = replace(first, pieces=8 * 8 * 400, steps=8, stretch=6, rate=1e-3, reset=0.2, seed=2)
+preset = replace(PRESETS["tiny"], width=16, phases=(
+    Phase(first, cells=24), Phase(second, cells=40, weights={"chat_dev": 1.5})))
+preset = preset.changed(seed=int(sys.argv[2]))
+work = Path(sys.argv[1])
+if __name__ == "__main__":
+    text = Text([Source(Path("data/chat.txt")), Source(Path("data/chat_dev.txt"), 0.5)])
+    if not stages.goes_on(work, text):
+        stages.make_vocabulary(work, text, preset)
+    stages.fit(work, preset, [], 0)
+    if sys.argv[3:]:
+        stages.export(work)
+        stages.make_bundle(work, work / "own.bundle", preset,
+                           {"name": "own", "language": "en", "version": "1"}, None)
+"""
+
+
+def two_phases(work: Path, *more: str) -> list[str]:
+    """The command that trains two phases in a folder."""
+    script = work.with_suffix(".py")  # a file: the processes that count import it again
+    script.write_text(TWO_PHASES, encoding="utf-8")
+    return [sys.executable, str(script), str(work), *(more or ("1",))]
+
+
+def run(command: list[str], check: bool = True) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, check=check, cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": "."}
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work folder of a run of two phases that nothing stopped; its bundle stands in it."""
+    work = tmp_path_factory.mktemp("phases") / "whole"
+    run(two_phases(work, "1", "bundle"))
+    return work
+
+
+def arrays(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / "checkpoint.npz") as saved:
+        return {name: saved[name] for name in saved.files if name != "facts"}
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    with np.load(folder / "checkpoint.npz") as saved:
+        found: dict[str, Any] = json.loads(str(saved["facts"]))
+    return found
+
+
+def test_a_run_killed_in_each_phase_comes_to_the_same_weights(whole: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    command = two_phases(killed)
+    for name in ("phase1", "phase2"):
+        process = subprocess.Popen(
+            command, cwd=ROOT, stderr=subprocess.DEVNULL, env={"PYTHONPATH": "."}
+        )
+        while not (killed / name / "checkpoint.npz").exists() and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not facts(killed / name)["finished"]
+    first = (killed / "phase1" / "checkpoint.npz").read_bytes()
+    run(command)
+    assert (killed / "phase1" / "checkpoint.npz").read_bytes() == first  # not run again
+    for name in ("phase1", "phase2"):
+        assert facts(killed / name)["finished"]
+        wanted, got = arrays(whole / name), arrays(killed / name)
+        assert wanted.keys() == got.keys()
+        for key, values in wanted.items():
+            np.testing.assert_array_equal(got[key], values, err_msg=f"{name} {key}")
+
+
+def test_the_bundle_is_of_the_last_phase_and_tells_of_all(whole: Path) -> None:
+    manifest = read_bundle(whole / "own.bundle").manifest
+    training = manifest["training"]
+    assert [phase["cells"] for phase in training["phases"]] == [24, 40]
+    assert [phase["seed"] for phase in training["phases"]] == [1, 2]
+    assert [s["phase_weights"] for s in training["sources"]] == [[1.0, 1.0], [0.5, 1.5]]
+    seen = [phase["pieces seen"] for phase in training["phases"]]
+    assert 0 < seen[1] <= 8 * 8 * 400
+    assert training["settings"]["pieces seen"] == sum(seen)
+    best = stages.best_row(facts(whole / "phase2")["log"])
+    assert manifest["figures"]["dev loss, message alone"] == round(best["dev_alone"], 4)
+    card = (whole / "own.md").read_text(encoding="utf-8")
+    assert "| cells | 24 | 40 |" in card
+    assert "| 0.5, 1.5 |" in card
+
+
+def test_settings_of_a_finished_phase_are_looked_at(whole: Path) -> None:
+    refused = run(two_phases(whole, "9"), check=False)
+    assert "phase1/checkpoint.npz was begun with seed 1, not 9" in refused.stderr
+
+
+def ids(rng: np.random.Generator, vocab_size: int, n: int) -> np.ndarray:
+    drawn = np.where(rng.random(n) < 0.1, EOS, rng.integers(3, vocab_size, n))
+    return drawn.astype(np.uint16)
+
+
+def random_model(options: ModelOptions, rng: np.random.Generator) -> RecurrentLM:
+    """Weights large enough for states and outputs to differ much."""
+    model = RecurrentLM(options)
+    model.assign_by_name(
+        {n: rng.normal(0, 0.4, w.shape) for n, w in model.weights_by_name().items()}
+    )
+    return model
+
+
+@pytest.mark.parametrize("cells", [16, 17, 40])
+def test_growth_keeps_the_function(cells: int) -> None:
+    rng = np.random.default_rng(0)
+    small = random_model(ModelOptions(30, 12, 16), rng)
+    grown = RecurrentLM(ModelOptions(30, 12, cells), seed=5)
+    grown.grow_from(small.weights_by_name())
+    dev = ids(rng, 30, 2000)
+    losses = [dev_loss(model, dev, alone=False) for model in (small, grown)]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+    weights = grown.weights_by_name()
+    weights["projection"][16:] = 0
+    grown.assign_by_name(weights)
+    old, new = small.zero_state(3), grown.zero_state(3)
+    for piece in ids(rng, 30, 20):
+        pieces = [piece, 5, BOS]
+        old = small.step(tf.gather(small.table, pieces), old)
+        new = grown.step(tf.gather(grown.table, pieces), new)
+        np.testing.assert_allclose(grown.logits(new[1]), small.logits(old[1]), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(new[0][:, :16], old[0], rtol=0, atol=1e-5)
+
+
+def test_new_cells_have_a_share_in_the_output_and_learn() -> None:
+    rng = np.random.default_rng(1)
+    grown = RecurrentLM(ModelOptions(30, 12, 40), seed=5)
+    grown.grow_from(random_model(ModelOptions(30, 12, 16), rng).weights_by_name())
+    assert np.all(np.any(grown.weights_by_name()["projection"][16:] != 0, axis=1))
+    kernel = grown.weights_by_name()["input"].reshape(12, 3, 40)
+    assert np.all(np.any(kernel[..., 16:] != 0, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (ModelOptions(31, 12, 24), "31 pieces and width 12 cannot grow from one of 30 and 12"),
+        (ModelOptions(30, 8, 24), "30 pieces and width 8 cannot grow from one of 30 and 12"),
+        (ModelOptions(30, 12, 15), "15 cells cannot grow from one of 16"),
+    ],
+)
+def test_what_cannot_grow_is_refused(options: ModelOptions, said: str) -> None:
+    before = RecurrentLM(ModelOptions(30, 12, 16)).weights_by_name()
+    with pytest.raises(ValueError, match=said):
+        RecurrentLM(options).grow_from(before)
+
+
+def test_patience_that_ended_is_a_finish(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    options = FitOptions(
+        pieces=4 * 8 * 100, lanes=4, steps=8, negatives=8, eval_every=5, stretch=3, patience=1
+    )
+    noise = ids(rng, 20, 3000)
+    fit = Fit(tmp_path, ModelOptions(20, 8, 8), options, [noise], [1.0], ids(rng, 20, 300))
+    fit.run()
+    assert fit.step < options.total_steps
+    assert facts(tmp_path)["finished"]
+
+
+def test_pieces_are_shared_and_seeds_follow() -> None:
+    base = PRESETS["base"]
+    half = base.changed(pieces=base.pieces / 2, seed=7)
+    for old, new in zip(base.phases, half.phases, strict=True):
+        assert new.fit.pieces == pytest.approx(old.fit.pieces / 2)
+    assert [phase.fit.seed for phase in half.phases] == [7, 8]
+    assert base.changed() == base
+
+
+def test_the_weights_of_phases_name_sources_of_the_recipe() -> None:
+    assert recipe.TALK.keys() <= recipe.FREE.keys() | recipe.UNCLEAR.keys()
+    assert Source(Path("corpora/train/chat.txt.gz")).name == "chat"
+    assert Source(Path("my.own.txt")).name == "my.own"
+
+
+def test_a_phase_without_an_evaluation_is_not_exported(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    options = FitOptions(pieces=1e5, lanes=4, steps=8, negatives=8, stretch=3)
+    fit = Fit(
+        tmp_path / "phase1", ModelOptions(20, 8, 8), options, [ids(rng, 20, 3000)], [1.0],
+        ids(rng, 20, 300),
+    )  # fmt: skip
+    fit.save()
+    with pytest.raises(ValueError, match="not evaluated yet"):
+        stages.export(tmp_path)

@@ -1,0 +1,284 @@
+"""How to choose a size: keystrokes saved against megabytes and against the time of a key press.
+
+A point is a model; its figures are the means over sets of text, each set counting once. They
+come from results of ``kbengine eval --out``, or of a bench that writes `data`, `measures`,
+`latency` and `model_mb`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HELP = "keystrokes saved against bundle size and time of a key press, from results"
+_COLOUR = "#1f5a92"
+
+
+class TextSet(NamedTuple):
+    """The lines that were typed, and k: how many candidates the user looked at."""
+
+    name: str
+    sha256: str  # its first 16 digits
+    lines: int
+    sample_seed: int | None
+    k: int
+
+
+class Figures(NamedTuple):
+    """mb: of the bundle, millions of bytes; p50_ms: a key press, by the clock; ksr: keystrokes
+    saved, from 0 to 1; in_process: whether the clock stood in the engine's own process."""
+
+    mb: float
+    p50_ms: float
+    ksr: float
+    in_process: bool
+
+
+Results = dict[TextSet, Figures]
+
+
+class Size(NamedTuple):
+    """A model as it is shown: the means of its figures."""
+
+    label: str
+    mb: float
+    p50_ms: float
+    ksr: float
+
+
+# Reading
+
+
+def read_results(path: Path) -> Results:
+    """What a file tells of each set. Raises ValueError where it is no result."""
+    mend = "give what `kbengine eval --out` wrote"
+    try:
+        read = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); {mend}") from None
+    except (ValueError, RecursionError):
+        raise ValueError(f"{path} is not JSON; {mend}") from None
+    if not isinstance(read, dict) or not read.keys() & {"kbengine_eval", "measures"}:
+        raise ValueError(f"{path} holds no keystroke savings; {mend}")
+    try:
+        return _of_eval(read) if "kbengine_eval" in read else _of_bench(read)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+        raise ValueError(f"{path} is a damaged result; measure again") from None
+
+
+def _of_eval(read: Mapping[str, Any]) -> Results:
+    settings, mb = read["settings"], _positive(read["bundle"]["bytes"]) / 1e6
+    found = {}
+    for file in read["files"]:
+        text = TextSet(
+            file["name"].removesuffix(".txt"), file["sha256"][:16], int(file["sums"]["lines"]),
+            settings["sample_seed"], int(settings["k"]),
+        )  # fmt: skip
+        (ksr, *_), (p50_ms, *_) = (file["figures"][name] for name in ("ksr", "wall_p50_ms"))
+        found[text] = Figures(mb, _positive(p50_ms), _number(ksr), in_process=True)
+    return found
+
+
+def _of_bench(read: Mapping[str, Any]) -> Results:
+    data = read["data"]
+    text = TextSet(
+        data["name"].removesuffix(".txt"), data["sha256"][:16], int(data["lines"]),
+        data["sample_seed"], int(read["k"]),
+    )  # fmt: skip
+    mb, p50_ms = _positive(read["model_mb"]), _positive(read["latency"]["p50_ms"])
+    return {text: Figures(mb, p50_ms, _number(read["measures"]["ksr"]), in_process=False)}
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value} is no figure")
+    return float(value)
+
+
+def _positive(value: Any) -> float:
+    """Of what is drawn along a logarithmic axis."""
+    if _number(value) <= 0:
+        raise ValueError(f"{value} is no size and no time")
+    return float(value)
+
+
+# Averaging
+
+
+def read_labels(specs: Sequence[str]) -> dict[str, Results]:
+    """``LABEL=FILE[,FILE...]`` -> what the files of each label tell of each set.
+
+    Raises ValueError for a bad file, a set twice, or files of more than one bundle in a label.
+    """
+    found: dict[str, Results] = {}
+    for spec in specs:
+        label, equals, names = spec.partition("=")
+        if not (label and equals and names) or "" in names.split(","):
+            raise ValueError(f"{spec!r} cannot be read; write LABEL=FILE or LABEL=FILE,FILE")
+        results = found.setdefault(label, {})
+        for path in map(Path, names.split(",")):
+            for text, figures in read_results(path).items():
+                if text in results:
+                    raise ValueError(f"{label} has {text.name} twice; give each set once")
+                results[text] = figures
+        if len({figures.mb for figures in results.values()}) > 1:
+            raise ValueError(f"{label} has results of more than one bundle; give each a label")
+    if len({f.in_process for results in found.values() for f in results.values()}) > 1:
+        raise ValueError(
+            "times of eval, in process, and of a bench, through a pipe, do not compare; "
+            "give results of one kind"
+        )
+    return found
+
+
+def common_sets(found: Mapping[str, Results]) -> list[TextSet]:
+    """The sets that all labels have, by name. Raises ValueError where there is none, or where
+    the user did not always look at as many candidates."""
+    common = sorted(
+        set.intersection(*(set(results) for results in found.values())), key=lambda text: text.name
+    )
+    if not common:
+        raise ValueError(
+            "there is no set that all labels have; measure all on the same lines with the same -k"
+        )
+    if len({text.k for text in common}) > 1:
+        raise ValueError("the results are of more than one number of candidates; give those of one")
+    return common
+
+
+def sizes(found: Mapping[str, Results], common: Sequence[TextSet]) -> list[Size]:
+    """The means over the common sets, the smallest bundle first."""
+
+    def mean(results: Results, of: Callable[[Figures], float]) -> float:
+        return math.fsum(of(results[text]) for text in common) / len(common)
+
+    shown = [
+        Size(
+            label,
+            results[common[0]].mb,
+            mean(results, lambda figures: figures.p50_ms),
+            mean(results, lambda figures: figures.ksr),
+        )
+        for label, results in found.items()
+    ]
+    return sorted(shown, key=lambda size: (size.mb, size.label))
+
+
+def about(found: Mapping[str, Results], common: Sequence[TextSet]) -> str:
+    """Which sets the means are of, and which are left out because not all labels have them."""
+    lines = sum(text.lines for text in common)
+    told = f"means over {_names(common)} ({lines:,} lines)"
+    left_out = {text for results in found.values() for text in results}.difference(common)
+    return f"{told}; not in all: {_names(left_out)}" if left_out else told
+
+
+def _names(texts: Iterable[TextSet]) -> str:
+    return ", ".join(sorted(text.name for text in texts))
+
+
+# Showing
+
+HEADERS = ("model", "MB", "ms p50", "KSR %")
+
+
+def rows(shown: Sequence[Size]) -> list[tuple[str, ...]]:
+    """The cells below `HEADERS`."""
+    return [(s.label, f"{s.mb:.1f}", f"{s.p50_ms:.2f}", f"{100 * s.ksr:.1f}") for s in shown]
+
+
+def markdown(shown: Sequence[Size]) -> str:
+    """The table as Markdown."""
+    named = [(label.replace("|", "\\|"), *figures) for label, *figures in rows(shown)]
+    cells = [HEADERS, ("---", "---:", "---:", "---:"), *named]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def print_table(shown: Sequence[Size]) -> None:
+    """The table as text."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for header in HEADERS:
+        table.add_column(header, justify="left" if header == "model" else "right")
+    for row in rows(shown):
+        table.add_row(*map(Text, row))
+    Console(highlight=False).print(table)
+
+
+def draw(path: Path, shown: Sequence[Size], k: int, told: str) -> None:
+    """Write the picture, a PNG: a panel for the size and one for the time.
+
+    Raises ValueError where there is nothing to draw with.
+    """
+    try:
+        # No pyplot: it keeps figures, and looks for a display.
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ValueError("--out needs matplotlib; install kbengine[eval]") from None
+    figure = Figure(figsize=(11, 4.5), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle("What a size saves", x=0.01, ha="left", fontsize=14, fontweight="bold")
+    left, right = figure.subplots(1, 2, sharey=True)
+    left.set_ylabel(f"keystrokes saved with {k} candidates (%)")
+    _draw_panel(left, shown, [size.mb for size in shown], "MB of the bundle")
+    _draw_panel(right, shown, [size.p50_ms for size in shown], "ms a key press, p50")
+    told = told if len(told) <= 150 else told[:149] + "…"
+    figure.supxlabel(told, fontsize=8, color="#555555", parse_math=False)
+    figure.savefig(path, format="png")
+
+
+def _draw_panel(axes: Any, shown: Sequence[Size], xs: Sequence[float], x_label: str) -> None:
+    """Points with their labels, over the logarithm of x."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.scatter(xs, [100 * size.ksr for size in shown], color=_COLOUR, zorder=3)
+    for x, size in zip(xs, shown, strict=True):
+        axes.annotate(
+            size.label, (x, 100 * size.ksr), (0, 6), textcoords="offset points", ha="center",
+            fontsize=8, parse_math=False,
+        )  # fmt: skip
+    # A point alone has no span, and a doubling either way is what one compares.
+    axes.set(xscale="log", xlim=(min(xs) / 2, max(xs) * 2), xlabel=x_label)
+    axes.margins(y=0.15)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+# The verb
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    add = parser.add_argument
+    add("results", nargs="+", metavar="LABEL=FILE[,FILE...]",
+        help="a model and its results of `kbengine eval --out`")  # fmt: skip
+    add("--out", type=Path, metavar="FILE.png", help="leave a picture")
+    add("--markdown", action="store_true", help="print the table as Markdown")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the table, and leave the picture. Raises ValueError or OSError."""
+    if args.out and (args.out.is_dir() or not args.out.absolute().parent.is_dir()):
+        raise ValueError(f"{args.out} cannot be written; give a file in a folder that exists")
+    found = read_labels(args.results)
+    common = common_sets(found)
+    shown, told = sizes(found, common), about(found, common)
+    if args.out:
+        draw(args.out, shown, common[0].k, told)
+    if args.markdown:
+        print(f"{markdown(shown)}\n")
+    else:
+        print_table(shown)
+    print(told)
