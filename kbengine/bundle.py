@@ -8,9 +8,10 @@ A bundle is a zip archive of these members:
     lexicon         known words (`kbengine.lexicon`)
     emoji           names and keywords (`kbengine.emojitable`)
     filter          words that are not offered unasked (`kbengine.wordfilter`); may be missing
+    ngrams          pairs and triples of pieces (`kbengine.lm.mixture`); may be missing
 
-`manifest["parts"]` maps every other member to its sha256 and size, and names `filter` only
-where there is one. A part is read only up to the size given there, and handed on only when
+`manifest["parts"]` maps every other member to its sha256 and size, and names the last two only
+where there are some. A part is read only up to the size given there, and handed on only when
 its hash fits.
 """
 
@@ -30,6 +31,7 @@ from typing import Any, BinaryIO
 from kbengine.emojitable import EmojiTable
 from kbengine.errors import BundleError
 from kbengine.lexicon import Lexicon
+from kbengine.lm.mixture import MixtureModel, NgramTable
 from kbengine.lm.ngram import NgramModel
 from kbengine.lm.tflite import TFLiteModel
 from kbengine.memory import needed, reserve
@@ -38,11 +40,14 @@ from kbengine.vocab import Vocabulary
 from kbengine.wordfilter import NOTHING_HELD_BACK, WordFilter
 
 FORMAT = 1
-PARTS = ("model", "vocabulary", "lexicon", "emoji", "filter")
-OPTIONAL = frozenset({"filter"})
+PARTS = ("model", "vocabulary", "lexicon", "emoji", "filter", "ngrams")
+OPTIONAL = frozenset({"filter", "ngrams"})
 MAX_PART_BYTES = 64 << 20
 # These take many times their bytes once they are open; the shipped ones are a tenth of this.
-_MOST_BYTES = {"vocabulary": 4 << 20, "lexicon": 8 << 20, "emoji": 1 << 20, "filter": 1 << 20}
+_MOST_BYTES = {
+    "vocabulary": 4 << 20, "lexicon": 8 << 20, "emoji": 1 << 20, "filter": 1 << 20,
+    "ngrams": 16 << 20,
+}  # fmt: skip
 _MOST_MANIFEST_BYTES = 1 << 20
 _MOST_LIST_BYTES = 1 << 12  # the list of an archive is read whole, before anything in it is known
 FAMILIES: Mapping[str, Callable[[bytes], LanguageModel]] = {
@@ -79,6 +84,8 @@ class Bundle:
                 f"the model predicts {model.vocab_size} pieces but the vocabulary has "
                 f"{len(vocabulary)}; build the bundle again"
             )
+        if "ngrams" in self.parts:
+            model = MixtureModel(model, NgramTable.from_bytes(self.parts["ngrams"]))
         return model, vocabulary, lexicon, table, word_filter
 
 

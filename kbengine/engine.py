@@ -10,6 +10,7 @@ from kbengine import text
 from kbengine.bundle import Bundle, read_bundle
 from kbengine.errors import ModelError
 from kbengine.lm.cache import CacheModel
+from kbengine.lm.mixture import MixtureModel
 from kbengine.mix import Slots
 from kbengine.predict import Predictor
 from kbengine.session import Session, checked
@@ -34,9 +35,9 @@ class Engine:
     def __init__(self, bundle: Bundle) -> None:
         """Raises BundleError or ModelError where a part is not usable."""
         self.bundle = bundle
-        opened = bundle.open()
-        self.step_model, self.vocabulary, self.lexicon, self.emoji_table, self.word_filter = opened
-        self.model = CacheModel(self.step_model)
+        model, self.vocabulary, self.lexicon, self.emoji_table, self.word_filter = bundle.open()
+        self.step_model = model.base if isinstance(model, MixtureModel) else model
+        self.model = CacheModel(model)
         self._one_shot = self.predictor()
         self._lock = threading.Lock()
 

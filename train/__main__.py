@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from kbengine.errors import KbengineError
-from train import sizes
+from train import cache, mixture, sizes
 from train.presets import PRESETS
 
 HELPS = {
@@ -22,6 +22,7 @@ HELPS = {
     "export": "write the quantized step model, if it agrees with the float model",
     "bundle": "put model, vocabulary, words and emoji in one file",
 }
+TOOLS = {"cache": cache, "mixture": mixture, "sizes": sizes}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,7 +60,8 @@ def parser() -> argparse.ArgumentParser:
             add("--filter", type=Path, metavar="FILE",
                 help="words not to be offered unasked (default: data/LANGUAGE/filter.tsv, "
                 "where there is one)")  # fmt: skip
-    sizes.arguments(verbs.add_parser("sizes", help=sizes.HELP, description=sizes.HELP))
+    for verb, tool in TOOLS.items():
+        tool.arguments(verbs.add_parser(verb, help=tool.HELP, description=tool.HELP))
     return top
 
 
@@ -78,8 +80,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> None:
-    if args.verb == "sizes":
-        sizes.run(args)
+    if args.verb in TOOLS:
+        TOOLS[args.verb].run(args)
         return
     from train import recipe, stages
     from train.bundle import read_filter

@@ -12,6 +12,7 @@ from kbengine import text
 from kbengine.bundle import write_bundle
 from kbengine.emojitable import EmojiTable
 from kbengine.lexicon import Entry, Lexicon, unigram_logp
+from kbengine.lm.mixture import NgramTable
 from kbengine.vocab import Vocabulary
 from kbengine.wordfilter import WordFilter
 from train.corpus import Counts
@@ -81,6 +82,7 @@ def write(
     lexicon: Lexicon,
     table: EmojiTable,
     word_filter: WordFilter | None,
+    ngrams: NgramTable | None,
 ) -> None:
     """Write the bundle, and beside it the model card, `path` with the ending .md."""
     parts = {
@@ -91,6 +93,8 @@ def write(
     }
     if word_filter is not None:
         parts["filter"] = word_filter.to_bytes()
+    if ngrams is not None:
+        parts["ngrams"] = ngrams.to_bytes()
     write_bundle(path, manifest, parts)
     path.with_suffix(".md").write_text(model_card(manifest, path), encoding="utf-8")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from train import recipe
+from train.ngrams import NgramOptions
 from train.options import FitOptions
 from train.vocab import VocabularyOptions
 
@@ -30,6 +31,7 @@ class Preset:
     phases: tuple[Phase, ...]
     lexicon_size: int
     lexicon_least: float
+    ngrams: NgramOptions | None = None
 
     @property
     def pieces(self) -> float:
@@ -135,5 +137,6 @@ PRESETS = {
         ),
         lexicon_size=80_000,
         lexicon_least=3.0,
+        ngrams=NgramOptions(pairs=420_000, triples=510_000),
     ),
 }  # fmt: skip

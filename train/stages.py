@@ -29,6 +29,7 @@ from train import bundle, corpus
 from train.corpus import Counts, Source, Text
 from train.emoji_table import build_emoji_table
 from train.files import write_json, write_whole
+from train.ngrams import build as build_ngrams
 from train.presets import Preset
 from train.vocab import train_vocabulary
 
@@ -216,6 +217,9 @@ def make_bundle(
     model = _need(work / "model.tflite", "export").read_bytes()
     lexicon = bundle.build_lexicon(counts, vocabulary, preset.lexicon_size, preset.lexicon_least)
     table = build_emoji_table(cldr)
+    ngrams = None
+    if preset.ngrams is not None:
+        ngrams = build_ngrams(encoded_text(work), len(vocabulary), preset.ngrams)
     letters = sorted({c for t in vocabulary.first_letters.texts for c in t if c.isalpha()})
     manifest = {
         **names,
@@ -224,12 +228,13 @@ def make_bundle(
         "words": len(lexicon),
         "emoji": len(table),
         "filtered": len(word_filter or ()),
+        "ngrams": len(ngrams or ()),
         "letters": "".join(letters),
         "emoji_sources": bundle.EMOJI_NAMES + (bundle.EMOJI_CLDR if cldr else ""),
         **_training(work, counts),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    bundle.write(out, manifest, model, vocabulary_model, lexicon, table, word_filter)
+    bundle.write(out, manifest, model, vocabulary_model, lexicon, table, word_filter, ngrams)
     return out
 
 

@@ -62,8 +62,9 @@ def measure_shares(
     engine: Engine, lines: Sequence[str], n: int, tick: Callable[[], None]
 ) -> dict[str, Any]:
     """Means a key press, of lines typed with n suggestions: CPU times in ms of the language
-    model (its runtime, the softmax, the cache), of the rest of the engine (search, candidates) and of
-    the protocol (a line of JSON read and one written); calls and rows of the model."""
+    model (its runtime, the softmax, n-grams, cache), of the rest of the engine (search,
+    candidates) and of the protocol (a line of JSON read and one written); calls and rows of the
+    model."""
     model, slots, server = TimedModel(engine.model), Slots.parse(SLOTS), Server(engine, SLOTS)
     predictor = Predictor(
         model, engine.vocabulary, engine.lexicon, engine.emoji_table, engine.word_filter

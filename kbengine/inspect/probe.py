@@ -29,6 +29,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from kbengine.bundle import read_bundle
 from kbengine.errors import KbengineError
+from kbengine.lm.mixture import MixtureModel
 from kbengine.lm.tflite import TFLiteModel
 from kbengine.protocols import LanguageModel
 
@@ -56,6 +57,8 @@ def answers(path: Path) -> Iterator[dict[str, Any]]:
         return
     counts = {"model": model.vocab_size, "vocabulary": len(vocabulary)}
     counts |= {"lexicon": len(lexicon), "emoji": len(table), "filter": len(held_back)}
+    if isinstance(model, MixtureModel):
+        counts["ngrams"] = len(model.table)
     yield {"opened": counts}
 
 
