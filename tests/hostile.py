@@ -203,7 +203,7 @@ def forged_bundle(seed: int) -> bytes:
 def corrupt_part(seed: int) -> tuple[str, bytes]:
     """A part beside the model with changed bytes."""
     draw = random.Random(seed)
-    part = ("vocabulary", "lexicon", "emoji", "filter")[seed % 4]
+    part = ("vocabulary", "lexicon", "emoji", "filter", "ngrams")[seed % 5]
     data = small_parts()[part]
     for _ in range(draw.choice([1, 1, 5])):
         data = draw.choice(BYTES)(data, draw) or b"\0"

@@ -231,6 +231,7 @@ def test_a_model_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
         ("lexicon", BundleError),
         ("emoji", BundleError),
         ("filter", BundleError),
+        ("ngrams", BundleError),
     ],
 )
 @pytest.mark.parametrize("data", [b"", b"hello", bytes(100), b"PK\x03\x04", "😂".encode() * 9])

@@ -21,7 +21,7 @@ from kbengine.lm.mixture import STEPS_PER_NAT, MixtureModel, MixtureOptions, Ngr
 from kbengine.lm.ngram import NgramModel
 from kbengine.predict import context_pieces
 from kbengine.vocab import BOS, EOS
-from tests.toys import toy_bundle
+from tests.toys import toy_bundle, toy_manifest, toy_parts
 from train.__main__ import main
 from train.cache import read_line
 from train.mixture import fit, mixed_logp, shares_along
@@ -189,6 +189,8 @@ def test_a_bundle_without_ngrams_has_nothing_to_fit(
 ) -> None:
     text = tmp_path / "talk.txt"
     text.write_text("see you\n")
-    bundle = toy_bundle(tmp_path / "toy.bundle")
+    bundle = tmp_path / "toy.bundle"
+    parts = {name: data for name, data in toy_parts().items() if name != "ngrams"}
+    write_bundle(bundle, toy_manifest(), parts)
     assert main(["mixture", "--bundle", str(bundle), "--text", str(text)]) == 1
     assert "has no n-grams" in capsys.readouterr().err

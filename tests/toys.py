@@ -13,11 +13,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import kbengine
 from kbengine import text
 from kbengine.bundle import write_bundle
 from kbengine.emojitable import EmojiEntry, EmojiTable
 from kbengine.lexicon import Entry, Lexicon, unigram_logp
+from kbengine.lm.mixture import NgramTable
 from kbengine.lm.ngram import NgramModel
 from kbengine.vocab import BOS, EOS, Vocabulary
 from kbengine.wordfilter import WordFilter
@@ -105,6 +108,25 @@ def toy_emoji() -> EmojiTable:
     return EmojiTable(EMOJI)
 
 
+@functools.cache
+def toy_ngrams() -> NgramTable:
+    """A pair and a triple: enough to be read and mixed in, too few to change much."""
+    vocabulary = toy_vocabulary()
+    second, third = vocabulary.encode("are you")[:2]
+    follow = np.zeros(len(vocabulary), np.uint16)
+    follow[second] = 1
+    return NgramTable(
+        {
+            "follow": follow,
+            "pairs": np.array([third], np.uint16),
+            "shares2": np.array([40], np.uint8),
+            "follow2": np.array([1], np.uint16),
+            "triples": np.array([second], np.uint16),
+            "shares3": np.array([60], np.uint8),
+        }
+    )
+
+
 def toy_manifest() -> dict[str, Any]:
     """What `train bundle` would write, less the format and parts that `write_bundle` adds."""
     return {
@@ -116,6 +138,7 @@ def toy_manifest() -> dict[str, Any]:
         "words": len(toy_lexicon()),
         "emoji": len(toy_emoji()),
         "filtered": len(FILTER),
+        "ngrams": len(toy_ngrams()),
         "training": {"sources": [], "settings": {"order": ORDER}},
         "figures": {},
     }
@@ -134,6 +157,7 @@ def toy_parts() -> dict[str, bytes]:
         "lexicon": toy_lexicon().to_bytes(),
         "emoji": toy_emoji().to_bytes(),
         "filter": FILTER.to_bytes(),
+        "ngrams": toy_ngrams().to_bytes(),
     }
 
 
