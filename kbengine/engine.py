@@ -37,7 +37,7 @@ class Engine:
         self.bundle = bundle
         model, self.vocabulary, self.lexicon, self.emoji_table, self.word_filter = bundle.open()
         self.step_model = model.base if isinstance(model, MixtureModel) else model
-        self.model = CacheModel(model)
+        self.model = CacheModel(model, self.vocabulary.boundary)
         self._one_shot = self.predictor()
         self._lock = threading.Lock()
 

@@ -10,6 +10,7 @@ from kbengine.emojitable import EmojiTable
 from kbengine.lexicon import Lexicon
 from kbengine.mix import Slots, rank
 from kbengine.protocols import LanguageModel
+from kbengine.said import Said
 from kbengine.sources.emoji import EmojiSource
 from kbengine.sources.phrases import PhraseSource
 from kbengine.sources.query import Place, Query
@@ -83,6 +84,7 @@ class Predictor:
     ) -> None:
         self._tree = StateTree(model, vocabulary.boundary)
         self._vocabulary, self._filter = vocabulary, word_filter
+        self._said = Said(lexicon)
         self.words = WordSource(self._tree, vocabulary, lexicon)
         self.phrases = PhraseSource(self._tree, vocabulary, lexicon, self.words)
         self.emoji = EmojiSource(self._tree, vocabulary, emoji, self.words)
@@ -98,7 +100,8 @@ class Predictor:
             self._tree.prune(node)
             last_tokens = tuple(text.tokens(text.normalise(context.before[-64:]))[-3:])
             start = text.starts_sentence(context.before)
-            self._line, self._place = line, Place(node, start, last_tokens)
+            said = self._said.words((*context.earlier, window(context.before)))
+            self._line, self._place = line, Place(node, start, last_tokens, said)
             self._query = None
         raw = context.typed
         if self._query is None or raw != self._query.raw:

@@ -84,7 +84,7 @@ class Server:
         touches = _touches(request.get("touches"), len(prefix))
         taps = tuple(Tap(char, *place) for char, place in zip(prefix, touches, strict=True))
         place = Context(earlier, context, taps)
-        if request.get("done") is True:
+        if _flag(request, "done"):
             found = self._predictor.finish(place, k, self._unfiltered)
         else:
             found = self._predictor.suggest(place, k, self._slots, self._unfiltered)
@@ -128,6 +128,14 @@ def _common(request: Mapping[str, Any]) -> tuple[str, int, tuple[str, ...]]:
     if not isinstance(earlier, list) or not all(isinstance(m, str) for m in earlier):
         raise RequestError("earlier must be a list of strings, the oldest first")
     return context, k, tuple(earlier)
+
+
+def _flag(request: Mapping[str, Any], name: str) -> bool:
+    """A field that is true or false, false where it is missing."""
+    value = request.get(name, False)
+    if not isinstance(value, bool):
+        raise RequestError(f"{name} must be true or false")
+    return value
 
 
 def _touches(touches: Any, size: int) -> list[tuple[float, float] | tuple[()]]:

@@ -22,7 +22,7 @@ FLOORS = (
     ("text", "memory"),
     ("vocab", "emojitable", "wordfilter"),
     ("lexicon", "tree"),
-    ("constraint", "beam"),
+    ("constraint", "beam", "said"),
     (
         "lm",
         "lm.cache",

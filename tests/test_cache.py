@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 
 import numpy as np
 from hypothesis import given
@@ -16,7 +16,9 @@ from kbengine.vocab import BOS, EOS, UNK
 
 SIZE = 12
 BASE = NgramModel.fit([[BOS, 5, 6, 7, EOS], [BOS, 6, 5, 9, 10, EOS]], 3, SIZE)
-MODEL = CacheModel(BASE, CacheOptions((9.0, 4.0, 3.0), (0.4, 0.3, 0.6)))
+INSIDE = (7, 9)
+BOUNDARY = ~np.isin(np.arange(SIZE), INSIDE)
+MODEL = CacheModel(BASE, BOUNDARY, CacheOptions((9.0, 4.0, 3.0), (0.4, 0.3, 0.6), inside=2.5))
 paths = st.lists(st.sampled_from([UNK, EOS, 5, 6, 7, 8, 9]), max_size=70)
 
 
@@ -38,10 +40,10 @@ def formula(path: list[int], options: CacheOptions) -> np.ndarray:
     p = np.exp(BASE.step([whole[-1]], [state])[0][0].astype(np.float64))
     for k, (a, d) in enumerate(zip(options.strength, options.discount, strict=True)):
         history = whole[len(whole) - k :]
-        c: Counter[int] = Counter()
+        c: defaultdict[int, float] = defaultdict(float)
         for i in range(max(k, 1), len(whole)):
             if whole[i - k : i] == history and whole[i] not in (BOS, UNK):
-                c[whole[i]] += 1
+                c[whole[i]] += options.inside if k and whole[i] in INSIDE else 1
         if len(whole) >= k and c:
             n, t = sum(c.values()), len(c)
             p *= (a + d * t) / (n + a)

@@ -103,7 +103,21 @@ def test_fields_have_defaults() -> None:
 
 
 def test_unknown_fields_are_ignored() -> None:
-    assert answer(done=True, more={"x": [1]}) == EXPECTED
+    assert answer(more={"x": [1]}) == EXPECTED
+
+
+def test_a_finished_word_stands_among_what_it_may_stand_for() -> None:
+    named = {"context": "", "prefix": "the", "k": 9}
+    open_word, finished = answer(**named), answer(**named, done=True)
+    assert "the" not in open_word["candidates"]
+    assert "the" in finished["candidates"]
+    assert finished["scores"] == sorted(finished["scores"], reverse=True)
+    assert answer(**named, done=False) == open_word
+
+
+@pytest.mark.parametrize("done", [1, "true", None, []])
+def test_done_is_true_or_false(done: object) -> None:
+    assert "done" in answer(done=done)["error"]
 
 
 def test_info() -> None:

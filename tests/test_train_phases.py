@@ -36,8 +36,8 @@ from train.presets import PRESETS, Phase
 first = FitOptions(pieces=8 * 16 * 400, lanes=8, steps=16, negatives=32, eval_every=150,
                    save_every_s=0, stretch=4, patience=99)
 second = replace(first, pieces=8 * 8 * 400, steps=8, stretch=6, rate=1e-3, reset=0.2, seed=2)
-preset = replace(PRESETS["tiny"], width=16, phases=(
-    Phase(first, cells=24), Phase(second, cells=40, weights={"chat_dev": 1.5})))
+preset = replace(PRESETS["tiny"], phases=(
+    Phase(first, 16, 24), Phase(second, 16, 40, weights={"chat_dev": 1.5})))
 preset = preset.changed(seed=int(sys.argv[2]))
 work = Path(sys.argv[1])
 if __name__ == "__main__":
@@ -147,7 +147,7 @@ def test_growth_keeps_the_function(cells: int) -> None:
     rng = np.random.default_rng(0)
     small = random_model(ModelOptions(30, 12, 16), rng)
     grown = RecurrentLM(ModelOptions(30, 12, cells), seed=5)
-    grown.grow_from(small.weights_by_name())
+    grown.begin_from(small.weights_by_name())
     dev = ids(rng, 30, 2000)
     losses = [dev_loss(model, dev, alone=False) for model in (small, grown)]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
@@ -167,24 +167,43 @@ def test_growth_keeps_the_function(cells: int) -> None:
 def test_new_cells_have_a_share_in_the_output_and_learn() -> None:
     rng = np.random.default_rng(1)
     grown = RecurrentLM(ModelOptions(30, 12, 40), seed=5)
-    grown.grow_from(random_model(ModelOptions(30, 12, 16), rng).weights_by_name())
+    grown.begin_from(random_model(ModelOptions(30, 12, 16), rng).weights_by_name())
     assert np.all(np.any(grown.weights_by_name()["projection"][16:] != 0, axis=1))
     kernel = grown.weights_by_name()["input"].reshape(12, 3, 40)
     assert np.all(np.any(kernel[..., 16:] != 0, axis=0))
 
 
+def test_what_is_cut_away_was_not_needed() -> None:
+    """A model whose table and projection use eight columns of twelve, and whose cells are half
+    idle, is cut to those and stays the function that it was."""
+    rng = np.random.default_rng(7)
+    large = random_model(ModelOptions(30, 12, 16), rng)
+    weights = large.weights_by_name()
+    axes = np.linalg.qr(rng.normal(size=(12, 12)))[0][:, :8].astype(np.float32)
+    for name in ("table", "projection"):
+        weights[name] = weights[name] @ axes @ axes.T
+    weights["projection"][::2] = 0
+    large.assign_by_name(weights)
+    cut = RecurrentLM(ModelOptions(30, 8, 8), seed=5)
+    cut.begin_from(weights)
+    old, new = large.zero_state(2), cut.zero_state(2)
+    for pieces in rng.integers(2, 30, (12, 2)):
+        old = large.step(tf.gather(large.table, pieces), old)
+        new = cut.step(tf.gather(cut.table, pieces), new)
+        np.testing.assert_allclose(cut.logits(new[1]), large.logits(old[1]), rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (ModelOptions(31, 12, 24), "31 pieces and width 12 cannot grow from one of 30 and 12"),
-        (ModelOptions(30, 8, 24), "30 pieces and width 8 cannot grow from one of 30 and 12"),
-        (ModelOptions(30, 12, 15), "15 cells cannot grow from one of 16"),
+        (ModelOptions(31, 12, 24), "31 pieces and width 12 cannot begin from one of 30 and 12"),
+        (ModelOptions(30, 16, 24), "30 pieces and width 16 cannot begin from one of 30 and 12"),
     ],
 )
 def test_what_cannot_grow_is_refused(options: ModelOptions, said: str) -> None:
     before = RecurrentLM(ModelOptions(30, 12, 16)).weights_by_name()
     with pytest.raises(ValueError, match=said):
-        RecurrentLM(options).grow_from(before)
+        RecurrentLM(options).begin_from(before)
 
 
 def test_patience_that_ended_is_a_finish(tmp_path: Path) -> None:

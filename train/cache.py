@@ -31,10 +31,12 @@ ORDERS = len(CacheOptions().strength)
 FIRST, LAST = 1.0, 0.1  # steps of the search, in nats of strength and logits of discount
 
 
-def counts_along(pieces: Sequence[int], begin: int) -> Table:
+def counts_along(pieces: Sequence[int], begin: int, boundary: NDArray[np.bool_]) -> Table:
     """For each piece from `begin` on, and each history of 0 to ORDERS - 1 pieces before it: how
-    often the piece followed it so far, how often any did, how many kinds; float64[N, ORDERS, 3]."""
+    often the piece followed it so far, how often any did (each times its weight), how many
+    kinds; float64[N, ORDERS, 3]."""
     after: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
+    weights = np.where(boundary, 1.0, CacheOptions().inside)
     found = np.zeros((len(pieces) - begin, ORDERS, 3))
     for place in range(1, len(pieces)):
         histories = [tuple(pieces[place - k : place]) for k in range(min(ORDERS, place + 1))]
@@ -44,8 +46,9 @@ def counts_along(pieces: Sequence[int], begin: int) -> Table:
                     row = known[pieces[place]], known.total(), len(known)
                     found[place - begin, k] = row
         if pieces[place] not in (BOS, UNK):
-            for history in histories:
-                after[history][pieces[place]] += 1
+            for k, history in enumerate(histories):
+                weight = weights[pieces[place]] if k else 1.0
+                after[history][pieces[place]] += weight  # type: ignore[assignment]
     return found
 
 
@@ -62,7 +65,7 @@ def read_line(
     for place in range(len(before), len(pieces)):
         logp, (state,) = model.step([pieces[place - 1]], [state])
         logps.append(float(logp[0, pieces[place]]))
-    return np.array(logps), counts_along(pieces, len(before))
+    return np.array(logps), counts_along(pieces, len(before), vocabulary.boundary)
 
 
 def mixed_logp(logp: Table, counts: Table, options: CacheOptions) -> Table:

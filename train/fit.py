@@ -158,7 +158,7 @@ class Fit:
         folder.mkdir(parents=True, exist_ok=True)
         self.model = RecurrentLM(shape, options.seed)
         if before is not None and facts is None:
-            self.model.grow_from(before)
+            self.model.begin_from(before)
         self._optimizer = keras.optimizers.Adam(options.rate, beta_2=0.99, epsilon=1e-7)
         self._optimizer.build(self.model.trainable_variables)
         self._stream = Stream(encoded, weights, options)

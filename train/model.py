@@ -98,28 +98,26 @@ class RecurrentLM(keras.Layer):  # type: ignore[misc]
     def weights_by_name(self) -> dict[str, NDArray[np.float32]]:
         return {w.name: w.numpy() for w in self.weights}
 
-    def grow_from(self, values: Mapping[str, NDArray[np.float32]]) -> None:
-        """Take over the weights of a model with as many cells or fewer.
+    def begin_from(self, values: Mapping[str, NDArray[np.float32]]) -> None:
+        """Take over the weights of another model of the same pieces.
 
-        The cells beyond stand beside the old ones: their inputs are random as in any new
-        model, their projection is a tenth of that, so that the outputs stay nearly those of
-        the model before (function-preserving growth, Net2Net: Chen et al. 2016).
+        With more cells than that one, the new ones stand beside the old: their inputs are
+        random as in any new model, their projection is a tenth of that, so that the outputs
+        stay nearly what they were (function-preserving growth, Net2Net: Chen et al. 2016).
+        With fewer, those of the largest projections stay. A narrower table keeps its principal
+        axes and those of the projection.
 
-        Raises ValueError where vocabulary or width differ, or where there are fewer cells.
+        Raises ValueError where the vocabulary differs, or where the table would be wider.
         """
         o = self.options
         pieces, width = values["table"].shape
+        if pieces != o.vocab_size or width < o.width:
+            raise ValueError(
+                f"a model of {o.vocab_size:,} pieces and width {o.width} cannot begin from one of "
+                f"{pieces:,} and {width}; give all phases one vocabulary and no larger width"
+            )
+        values = _with_cells(_narrowed(values, o.width), o.cells)
         before, now = values["projection"].shape[0], o.cells
-        if (pieces, width) != (o.vocab_size, o.width):
-            raise ValueError(
-                f"a model of {o.vocab_size:,} pieces and width {o.width} cannot grow from one of "
-                f"{pieces:,} and {width}; give all phases one vocabulary and one width"
-            )
-        if before > now:
-            raise ValueError(
-                f"a model of {now} cells cannot grow from one of {before}; give the later phase "
-                "as many cells or more"
-            )
         for weight in self.weights:
             old, new = values[weight.name], weight.numpy()
             if weight.name == "projection":
@@ -136,3 +134,34 @@ class RecurrentLM(keras.Layer):  # type: ignore[misc]
     def assign_by_name(self, values: dict[str, NDArray[np.float32]]) -> None:
         for weight in self.weights:
             weight.assign(values[weight.name])
+
+
+def _narrowed(
+    values: Mapping[str, NDArray[np.float32]], width: int
+) -> Mapping[str, NDArray[np.float32]]:
+    """The weights turned to the principal axes of table and projection, the first `width`."""
+    table, projection = values["table"], values["projection"]
+    if width == table.shape[1]:
+        return values
+    spread = sum(m.T @ m / np.square(m).sum() for m in (table, projection))
+    axes = np.linalg.eigh(spread)[1][:, ::-1][:, :width].astype(np.float32)  # the largest first
+    return {
+        **values,
+        "table": table @ axes,
+        "projection": projection @ axes,
+        "input": axes.T @ values["input"],
+        "state": axes.T @ values["state"],
+    }
+
+
+def _with_cells(
+    values: Mapping[str, NDArray[np.float32]], cells: int
+) -> Mapping[str, NDArray[np.float32]]:
+    """At most so many cells, those whose rows of the projection are largest."""
+    before = len(values["projection"])
+    if cells >= before:
+        return values
+    kept = np.sort(np.argsort(-np.square(values["projection"]).sum(1), kind="stable")[:cells])
+    gates = np.concatenate([kept, kept + before, kept + 2 * before])
+    cut = {name: values[name][..., gates] for name in ("input", "state", "gate_bias")}
+    return {**values, **cut, "projection": values["projection"][kept]}

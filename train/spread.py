@@ -63,9 +63,9 @@ def loudness(weights: Weights, pieces: NDArray[np.integer]) -> NDArray[np.float3
     for piece in pieces.tolist():
         x = np.concatenate([weights["table"][piece], r])
         i, g, o = np.split(x @ kernel + weights["gate_bias"], 3)
-        i = 1 / (1 + np.exp(-i))
+        i, o = (1 + np.tanh(i / 2)) / 2, (1 + np.tanh(o / 2)) / 2  # sigmoids that never overflow
         c = (1 - i) * c + i * np.tanh(g)
-        said.append(np.tanh(c) / (1 + np.exp(-o)))
+        said.append(o * np.tanh(c))
         r = said[-1] @ weights["projection"]
     return _size(np.array(said), axis=0)
 

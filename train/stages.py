@@ -150,7 +150,7 @@ def fit(work: Path, preset: Preset, dev_files: Sequence[Path], dev_lines: int) -
     plans = [
         (
             work / f"phase{number}",
-            ModelOptions(len(vocabulary), preset.width, phase.cells),
+            ModelOptions(len(vocabulary), phase.width, phase.cells),
             phase.fit,
             [phase.weights.get(s.name, s.weight) for s in sources],
         )

@@ -19,7 +19,7 @@ _PLACES = {
     "peak_bytes": "peak",
 }
 _PARTS = {
-    "language_model": "language model: runtime, softmax",
+    "language_model": "language model: runtime, softmax, n-grams, cache",
     "search": "search and candidates",
     "protocol": "a line of JSON in and out",
 }

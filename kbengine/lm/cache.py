@@ -7,9 +7,11 @@ model (Teh 2006) whose base measure is the language model (a cache: Kuhn & De Mo
     P_k(w | h) = (max(c_k(w) - d_k, 0) + (a_k + d_k T_k) P_k-1(w | h)) / (N_k + a_k)
 
 with c_k(w) how often w followed the last k pieces, N_k their sum and T_k how many kinds they
-are; P_-1 is the language model. So a name that was mentioned is likely again, and after its
-first piece nearly certain; with nothing said yet it is the language model, and it always sums
-to 1. A prediction is a function of its path alone: any way of typing gives the same.
+are; P_-1 is the language model. For k > 0 a piece inside a word counts `inside` times: how a
+name goes on is surer than how a sentence does. So a name that was mentioned is likely again,
+and more so after its first piece; with nothing said yet it is the language model, and it
+always sums to 1. A prediction is a function of its path alone: any way of typing gives the
+same.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kbengine.protocols import Floats, Ints, LanguageModel, State
 from kbengine.vocab import BOS, UNK
@@ -35,6 +38,7 @@ class CacheOptions:
 
     strength: tuple[float, ...] = (2094.0, 54.4, 7.27, 7.2, 3.0)
     discount: tuple[float, ...] = (0.38, 0.25, 0.65, 0.47, 0.82)
+    inside: float = 6.0
 
 
 _NEVER = frozenset((BOS, UNK))  # stands only first; is many things
@@ -84,9 +88,16 @@ class CacheState(NamedTuple):
 class CacheModel:
     """A language model that expects its own path again. Safe to share as that one is."""
 
-    def __init__(self, base: LanguageModel, options: CacheOptions | None = None) -> None:
+    def __init__(
+        self,
+        base: LanguageModel,
+        boundary: NDArray[np.bool_],
+        options: CacheOptions | None = None,
+    ) -> None:
+        """boundary bool[V]: the pieces that begin something new, see `Vocabulary.boundary`."""
         self.base, self.options = base, options or CacheOptions()
         self.vocab_size = base.vocab_size
+        self._weights = np.where(boundary, 1.0, self.options.inside).tolist()
 
     def start(self) -> CacheState:
         return CacheState(self.base.start(), (), ())
@@ -128,7 +139,7 @@ class CacheModel:
         counts -= d[0]
         counts /= total
         p += counts
-        for k, after in enumerate(_followers(state, index, len(a) - 1), 1):
+        for k, after in enumerate(_followers(state, index, self._weights, len(a) - 1), 1):
             total = sum(after.values()) + a[k]
             left = (a[k] + d[k] * len(after)) / total
             p *= left
@@ -148,21 +159,24 @@ def _follow(state: CacheState, piece: int, base: State) -> CacheState:
     return CacheState(base, said, tail)
 
 
-def _followers(state: CacheState, index: _Index, most: int) -> list[dict[int, int]]:
+def _followers(
+    state: CacheState, index: _Index, weights: Sequence[float], most: int
+) -> list[dict[int, float]]:
     """For histories of 1, 2, ... `most` pieces, as far as the end of the path has stood in it
-    before: what followed it there, and how often."""
+    before: what followed it there, and how often times its weight."""
     path = state.said + state.tail
     end = len(path) - 1
     last = path[end]
     in_tail = (i for i, piece in enumerate(state.tail, len(state.said)) if piece == last)
-    found: list[dict[int, int]] = []
+    found: list[dict[int, float]] = []
     for place in (*index.standing.get(last, ()), *in_tail):
-        if place == end or path[place + 1] in _NEVER:
+        piece = path[place + 1] if place < end else BOS
+        if piece in _NEVER:
             continue
         length = 1
         while length < most and length <= place and path[place - length] == path[end - length]:
             length += 1
         found += [{} for _ in range(length - len(found))]
         for after in found[:length]:
-            after[path[place + 1]] = after.get(path[place + 1], 0) + 1
+            after[piece] = after.get(piece, 0.0) + weights[piece]
     return found

@@ -45,7 +45,7 @@ _NOTHING = -1  # the piece before a path's first: no pair begins with it
 @dataclass(frozen=True)
 class MixtureOptions:
     """a where no triple begins as the path ends, a where one does, and b: found by ``python -m
-    train ngrams --text`` on 500 lines of each dev set."""
+    train mixture --text`` on 500 lines of each dev set."""
 
     pair: float = 0.1
     pair_beside: float = 0.05

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from kbengine.beam import Found
@@ -18,11 +18,13 @@ def anything(word: str) -> bool:
 
 @dataclass(frozen=True)
 class Place:
-    """Between two words. node: the end of the committed text; last_tokens: its last few."""
+    """Between two words. node: the end of the committed text; last_tokens: its last few; said:
+    the words of the conversation that the lexicon lacks, in lower case -> as written."""
 
     node: Node
     sentence_start: bool
     last_tokens: tuple[str, ...]
+    said: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

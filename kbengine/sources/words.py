@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from kbengine import text
 from kbengine.beam import BeamOptions, Found, Hypothesis, search
 from kbengine.constraint import Known, Typed
 from kbengine.lexicon import Lexicon
 from kbengine.sources.query import Offered, Query, anything
-from kbengine.tree import StateTree
+from kbengine.tree import Node, StateTree
 from kbengine.types import Candidate
 from kbengine.vocab import Vocabulary
 
@@ -47,8 +49,42 @@ class WordSource:
                 any_word = Typed(self._vocabulary, query.lower)
                 free = search(self._tree, query.node, any_word, spell, k, UNKNOWN_OPTIONS)
                 found = self._join(found, free, k)
-            query.found[k] = found
+            query.found[k] = found = self._with_said(query, found, k)
         return found
+
+    def _with_said(self, query: Query, found: Found, k: int) -> Found:
+        """The words of the conversation among those found. Each is stepped only as long as it
+        can be among the k best."""
+        least = found.words[k - 1][1].score if len(found.words) >= k else -math.inf
+        best, mass = dict(found.words), found.total_logp
+        for word in query.place.said:
+            if not word.startswith(query.lower) or word in best or len(word) > LONGEST_WORD:
+                continue
+            pieces = self._vocabulary.encode_token(word)
+            if self._vocabulary.spell(pieces) != word:
+                continue
+            hypothesis = self._spelt(query.node, pieces, least)
+            if hypothesis is not None:
+                best[word] = hypothesis
+                mass = float(np.logaddexp(mass, hypothesis.score))
+        if len(best) == len(found.words):
+            return found
+        words = sorted(best.items(), key=lambda item: (-item[1].score, item[0]))[:k]
+        return Found(words, mass, found.exact)
+
+    def _spelt(self, node: Node, pieces: tuple[int, ...], least: float) -> Hypothesis | None:
+        """A word of given pieces, None where it comes to no more than `least`."""
+        logp = 0.0
+        for piece in pieces:
+            self._tree.predict([node])
+            assert node.logp is not None
+            logp += float(node.logp[piece])
+            if logp <= least:
+                return None
+            node = node.child(piece)
+        self._tree.predict([node])
+        logp += node.end_logp
+        return Hypothesis(pieces, node, 0, logp) if logp > least else None
 
     @staticmethod
     def _join(known: Found, free: Found, k: int) -> Found:
@@ -62,9 +98,8 @@ class WordSource:
 
     def written(self, query: Query, word: str) -> str:
         """A word in lower case as it should stand in the field."""
-        return text.follow_case(
-            self._lexicon.in_sentence(word), query.typed, query.place.sentence_start
-        )
+        written = query.place.said.get(word) or self._lexicon.in_sentence(word)
+        return text.follow_case(written, query.typed, query.place.sentence_start)
 
     def _candidate(
         self, query: Query, word: str, hypothesis: Hypothesis, total: float

@@ -1,0 +1,36 @@
+"""Words of the conversation that the lexicon lacks: names, places, the words of a trade.
+
+Whoever has read a name may want to write it; whoever has written it wants so sooner or later.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+
+from kbengine import text
+from kbengine.lexicon import Lexicon
+
+MOST = 200  # of these words, the last; each that agrees with the typed letters costs some steps
+
+
+class Said:
+    """The unknown words of texts, for one lexicon."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._known: Callable[[str], bool] = functools.lru_cache(4096)(lexicon.__contains__)
+
+    def words(self, texts: Iterable[str]) -> dict[str, str]:
+        """Each unknown word of some texts in lower case -> as it was last written.
+
+        A word's capital at a sentence's start says nothing: there it is as it was elsewhere, or
+        keeps the capital where it stood nowhere else.
+        """
+        found: dict[str, str] = {}
+        for whole in texts:
+            for word, start in text.count_casings(text.normalise(whole)):
+                lower = word.lower()
+                if len(word) > 1 and not self._known(lower):
+                    before = found.pop(lower, word)  # the last said stands last
+                    found[lower] = before if start else word
+        return dict(list(found.items())[-MOST:])
