@@ -18,7 +18,7 @@ from kbengine.bundle import read_bundle
 from kbengine.vocab import BOS, EOS
 from train import recipe, stages
 from train.corpus import Source
-from train.fit import Fit, dev_loss
+from train.fit import Fit, best_weights, dev_loss
 from train.model import ModelOptions, RecurrentLM
 from train.options import FitOptions
 from train.presets import PRESETS
@@ -35,7 +35,8 @@ from train.options import FitOptions
 from train.presets import PRESETS, Phase
 first = FitOptions(pieces=8 * 16 * 400, lanes=8, steps=16, negatives=32, eval_every=150,
                    save_every_s=0, stretch=4, patience=99)
-second = replace(first, pieces=8 * 8 * 400, steps=8, stretch=6, rate=1e-3, reset=0.2, seed=2)
+second = replace(first, pieces=8 * 8 * 400, steps=8, stretch=6, rate=1e-3, reset=0.2, seed=2,
+                 dropout=0.1, begin_share=0.3)
 preset = replace(PRESETS["tiny"], phases=(
     Phase(first, 16, 24), Phase(second, 16, 40, weights={"chat_dev": 1.5})))
 preset = preset.changed(seed=int(sys.argv[2]))
@@ -140,6 +141,50 @@ def random_model(options: ModelOptions, rng: np.random.Generator) -> RecurrentLM
         {n: rng.normal(0, 0.4, w.shape) for n, w in model.weights_by_name().items()}
     )
     return model
+
+
+def a_fit(folder: Path, before: dict[str, Any] | None = None, **options: Any) -> Fit:
+    """A run on a few hundred made-up messages."""
+    rng = np.random.default_rng(3)
+    ids = np.concatenate([[*rng.integers(3, 30, 6), EOS] for _ in range(400)]).astype(np.uint16)
+    made = FitOptions(
+        pieces=8 * 8 * 30, lanes=8, steps=8, negatives=16, eval_every=10, stretch=4, **options
+    )
+    return Fit(folder, ModelOptions(30, 12, 16), made, [ids], [1.0], ids[:700], before)
+
+
+def test_the_end_is_mixed_with_the_beginning_where_that_is_better(tmp_path: Path) -> None:
+    first = a_fit(tmp_path / "first")
+    first.run()
+    begin = first.model.weights_by_name()
+    wild = a_fit(tmp_path / "wild", begin, rate=0.3, begin_share=0.5)  # a rate that spoils it
+    wild.run()
+    *before, mixed = wild.log
+    assert "begin_share" not in before[-1]
+    assert mixed["begin_share"] == 0.5
+    ended = min(before, key=lambda row: row["dev_alone"] + row["dev_talk"])
+    assert mixed["dev_alone"] + mixed["dev_talk"] < ended["dev_alone"] + ended["dev_talk"]
+    kept, facts = best_weights(tmp_path / "wild")
+    assert facts["finished"]
+    assert not np.allclose(kept["table"], wild.model.weights_by_name()["table"])
+    again = a_fit(tmp_path / "wild", begin, rate=0.3, begin_share=0.5)
+    again.run()
+    assert again.log == wild.log, "it is mixed in once"
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_dropout_leaves_out_its_share_and_keeps_the_mean(tmp_path: Path, dropout: float) -> None:
+    fit = a_fit(tmp_path, dropout=dropout)
+    masks = fit._masks((2, 50, 40, 12), tf.constant(3))
+    for mask in masks:
+        values = np.broadcast_to(np.asarray(mask, np.float32), (50, 40, 12))
+        assert set(np.unique(values)) == ({1.0} if not dropout else {0.0, np.float32(4 / 3)})
+        assert abs(values.mean() - 1) < 0.01
+    if dropout:
+        assert not np.array_equal(masks[0], masks[1])
+        again, other = (fit._masks((2, 50, 40, 12), tf.constant(step))[0] for step in (3, 4))
+        assert np.array_equal(masks[0], again)
+        assert not np.array_equal(masks[0], other)
 
 
 @pytest.mark.parametrize("cells", [16, 17, 40])

@@ -157,8 +157,9 @@ class Fit:
         facts = read_facts(folder, shape, options, weights)
         folder.mkdir(parents=True, exist_ok=True)
         self.model = RecurrentLM(shape, options.seed)
-        if before is not None and facts is None:
+        if before is not None:
             self.model.begin_from(before)
+        self._begin = self.model.weights_by_name() if options.begin_share else {}
         self._optimizer = keras.optimizers.Adam(options.rate, beta_2=0.99, epsilon=1e-7)
         self._optimizer.build(self.model.trainable_variables)
         self._stream = Stream(encoded, weights, options)
@@ -189,12 +190,20 @@ class Fit:
 
     @tf.function  # type: ignore[untyped-decorator]
     def _train_step(
-        self, inputs: tf.Tensor, targets: tf.Tensor, negatives: tf.Tensor, state: State
+        self,
+        inputs: tf.Tensor,
+        targets: tf.Tensor,
+        negatives: tf.Tensor,
+        state: State,
+        step: tf.Tensor,
     ) -> tuple[tf.Tensor, State]:
-        """One batch: int32[T, B] inputs and targets, int32[S] negatives -> loss, state."""
+        """One batch: int32[T, B] inputs and targets, int32[S] negatives, the number of the step
+        -> loss, state."""
         model = self.model
+        masks = self._masks((2, *inputs.shape, model.options.width), step)
         with tf.GradientTape() as tape:
-            outputs, state = model.unroll(inputs, state, self.STREAMS)
+            outputs, state = model.unroll(inputs, state, self.STREAMS, masks[0])
+            outputs *= masks[1]
             other_rows = tf.gather(model.table, negatives)
             other_bias = tf.gather(model.bias, negatives) - tf.gather(self._logq, negatives)
             loss = 0.0
@@ -215,6 +224,15 @@ class Fit:
         self._apply([tf.convert_to_tensor(g) for g in gradients])
         return loss, state
 
+    def _masks(self, shape: tuple[int, ...], step: tf.Tensor) -> Sequence[tf.Tensor | float]:
+        """What inputs and outputs are multiplied by: 0 or 1 / (1 - dropout)."""
+        keep = 1 - self.options.dropout
+        if keep == 1:
+            return (1.0, 1.0)
+        drawn = tf.random.stateless_uniform(shape, tf.stack([self.options.seed, step]))
+        masks: list[tf.Tensor] = tf.unstack(tf.floor(drawn + keep) / keep)
+        return masks
+
     @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
     def _apply(self, gradients: list[tf.Tensor]) -> None:
         gradients, _ = tf.clip_by_global_norm(gradients, self.options.clip)
@@ -232,7 +250,9 @@ class Fit:
                 inputs, targets = self._stream.batch(self.step)
                 negatives = self._negatives(self.step)
                 self._optimizer.learning_rate.assign(o.rate_at(self.step))
-                loss, self._state = self._train_step(inputs, targets, negatives, self._state)
+                loss, self._state = self._train_step(
+                    inputs, targets, negatives, self._state, tf.constant(self.step)
+                )
                 losses.append(loss)
                 self.step += 1
                 at_end = self.step == o.total_steps
@@ -243,7 +263,19 @@ class Fit:
                 if at_end or (self.step % 20 == 0 and time.monotonic() - saved_s > o.save_every_s):
                     self.save()
                     saved_s = time.monotonic()
+        if self.finished and self._begin and "begin_share" not in self.log[-1]:
+            self._mix_in_begin()
         self.save()
+
+    def _mix_in_begin(self) -> None:
+        """Evaluate the best weights mixed with those of the beginning, and keep what is better."""
+        now, share = self.model.weights_by_name(), self.options.begin_share
+        best = self._best_weights
+        self.model.assign_by_name(
+            {name: (1 - share) * best[name] + share * self._begin[name] for name in now}
+        )
+        self._evaluate([], self.log[-1]["pieces_per_s"], begin_share=share)
+        self.model.assign_by_name(now)
 
     @property
     def finished(self) -> bool:
@@ -256,7 +288,7 @@ class Fit:
         losses = [row["dev_alone"] + row["dev_talk"] for row in self.log]
         return len(losses) - 1 - losses.index(min(losses)) if losses else 0
 
-    def _evaluate(self, losses: list[tf.Tensor], rate: float) -> None:
+    def _evaluate(self, losses: list[tf.Tensor], rate: float, **more: float) -> None:
         """Log the dev loss, and keep the weights where it is the best so far."""
         alone = dev_loss(self.model, self._dev, alone=True)
         talk = dev_loss(self.model, self._dev, alone=False)
@@ -266,12 +298,15 @@ class Fit:
         row = {
             "step": self.step,
             "pieces": self.step * self.options.lanes * self.options.steps,
-            "train": float(np.mean([float(x) for x in losses])) if losses else math.nan,
+            "train": float(np.mean([float(x) for x in losses]))
+            if losses
+            else self.log[-1]["train"],
             "dev_alone": alone,
             "dev_talk": talk,
             "rate": self.options.rate_at(self.step),
             "pieces_per_s": rate,
             "seconds": time.monotonic() - self._logged_s,
+            **more,
         }
         self._logged_s = time.monotonic()
         self.log.append(row)

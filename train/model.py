@@ -72,10 +72,13 @@ class RecurrentLM(keras.Layer):  # type: ignore[misc]
         c = (1 - i) * c + i * tf.tanh(g)
         return c, tf.matmul(tf.sigmoid(o) * tf.tanh(c), self.projection)
 
-    def unroll(self, tokens: tf.Tensor, state: State, streams: int = 1) -> tuple[tf.Tensor, State]:
+    def unroll(
+        self, tokens: tf.Tensor, state: State, streams: int = 1, mask: tf.Tensor | float = 1.0
+    ) -> tuple[tf.Tensor, State]:
         """tokens int32[T, B], state -> outputs r [T, B, P], the state after them.
 
-        `streams` cuts the lanes into groups that run side by side on as many cores.
+        `streams` cuts the lanes into groups that run side by side on as many cores; `mask`
+        [T, B, P] is what the rows of the table are multiplied by.
         """
         lanes = [tf.split(x, streams, i) for x, i in zip((tokens, *state), (1, 0, 0), strict=True)]
         kernels = [
@@ -83,9 +86,10 @@ class RecurrentLM(keras.Layer):  # type: ignore[misc]
             for w in (self.input_kernel, self.state_kernel, self.gate_bias, self.projection)
         ]
         parts = []
-        for pieces, c, r in zip(*lanes, strict=True):
+        rows = tf.split(tf.gather(self.table, tokens) * mask, streams, 1)
+        for x, (pieces, c, r) in zip(rows, zip(*lanes, strict=True), strict=True):
             keep = tf.cast(tf.not_equal(pieces, BOS), tf.float32)[:, :, None]
-            parts.append(recurrence(tf.gather(self.table, pieces), keep, c, r, *kernels))
+            parts.append(recurrence(x, keep, c, r, *kernels))
         outputs, c, r = (
             tf.concat(t, axis) for t, axis in zip(zip(*parts, strict=True), (1, 0, 0), strict=True)
         )

@@ -17,6 +17,10 @@ class FitOptions:
     stretch: how many messages stay together when the text is shuffled.
     warm, flat: shares of the run spent warming up and at the full rate; the rest is a
     cosine down to `last_rate`.
+    dropout: share of what goes into the cells and of what comes out that is left out, drawn anew
+    at every step (Zaremba et al. 2014).
+    begin_share: what the run ends with is mixed with what it began with, in this share, where
+    that is better on dev text (Wortsman et al. 2022).
     patience: evaluations without a better dev loss before the run stops.
     """
 
@@ -31,6 +35,8 @@ class FitOptions:
     flat: float = 0.5
     clip: float = 1.0
     reset: float = 0.4
+    dropout: float = 0.0
+    begin_share: float = 0.0
     stretch: int = 24
     seed: int = 1
     eval_every: int = 500

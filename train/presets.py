@@ -133,13 +133,24 @@ PRESETS = {
             # weights are trained already.
             Phase(
                 FitOptions(
-                    pieces=110e6, lanes=256, steps=64, negatives=2048, rate=1.5e-3,
+                    pieces=100e6, lanes=256, steps=64, negatives=2048, rate=1.5e-3,
                     last_rate=2e-5, warm=0.02, flat=0.15, reset=0.3, stretch=32, seed=2,
-                    eval_every=400, patience=99, save_every_s=200,
+                    begin_share=0.35, eval_every=400, patience=99, save_every_s=200,
                 ),
                 width=256,
                 cells=1536,
                 weights=recipe.TALK,
+            ),
+            # The small sources were read twenty times by now, and are known by heart: less of them.
+            Phase(
+                FitOptions(
+                    pieces=26e6, lanes=256, steps=64, negatives=2048, rate=5e-4, last_rate=1e-5,
+                    warm=0.02, flat=0.1, reset=0.35, dropout=0.1, begin_share=0.35, stretch=32,
+                    seed=3, eval_every=200, patience=99, save_every_s=120,
+                ),
+                width=256,
+                cells=1536,
+                weights=recipe.LAST,
             ),
         ),
         lexicon_size=80_000,
