@@ -173,8 +173,8 @@ Dev losses are nats a piece, with signs, emoji and message ends counted.
 
 ## Limits
 
-The model writes as its sources do: casual American English of the years before 2018, and
-where it is given text messages, those of Singapore and India. Names, places and opinions of
-the sources are in it. It knows words that hurt or embarrass: {_filtered(manifest)}.
+{manifest["limits"]}
+
+It knows words that hurt or embarrass: {_filtered(manifest)}.
 {_unspelt(manifest)}
 """

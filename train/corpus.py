@@ -28,6 +28,7 @@ from kbengine.vocab import EOS, Vocabulary
 from train.files import sha256, write_whole
 from train.progress import Progress
 
+LIMITS_OWN = "The model writes as its text does, names, opinions and prejudices included."
 NOTICE_OWN = "Trained on text of the user's own; its licence is for whoever trained it to state."
 
 

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from kbengine.text import is_word
 from kbengine.vocab import BOS, Vocabulary
 from kbengine.wordfilter import WordFilter
-from train import bundle, corpus
-from train.corpus import Counts, Source, Text
+from train import bundle, corpus, recipe
+from train.corpus import LIMITS_OWN, NOTICE_OWN, Counts, Source, Text
 from train.emoji_table import build_emoji_table
 from train.files import write_json, write_whole
 from train.ngrams import build as build_ngrams
@@ -221,10 +221,12 @@ def make_bundle(
     if preset.ngrams is not None:
         ngrams = build_ngrams(encoded_text(work), len(vocabulary), preset.ngrams)
     letters = sorted({c for t in vocabulary.first_letters.texts for c in t if c.isalpha()})
+    notice = read_text(work).notice
     manifest = {
         **names,
         "family": "lstm-tflite",
-        "notice": read_text(work).notice,
+        "notice": notice,
+        "limits": LIMITS_OWN if notice == NOTICE_OWN else recipe.LIMITS,
         "words": len(lexicon),
         "emoji": len(table),
         "filtered": len(word_filter or ()),
