@@ -56,16 +56,22 @@ def recent(earlier: Sequence[str]) -> list[str]:
     return messages[first:]
 
 
-def context_pieces(vocabulary: Vocabulary, earlier: Sequence[str], before: str) -> list[int]:
-    """The pieces of a conversation and of the open message: BOS m1 EOS m2 EOS ... mn.
+def read(earlier: Sequence[str], before: str) -> list[str]:
+    """What is read of a conversation and of the open message, which stands last.
 
     No earlier messages are read where the open one is longer than WINDOW.
     """
+    return [*(recent(earlier) if len(before) <= WINDOW else ()), window(before)]
+
+
+def context_pieces(vocabulary: Vocabulary, earlier: Sequence[str], before: str) -> list[int]:
+    """The pieces of a conversation and of the open message: BOS m1 EOS m2 EOS ... mn."""
+    *messages, last = read(earlier, before)
     pieces = [BOS]
-    for message in recent(earlier) if len(before) <= WINDOW else ():
+    for message in messages:
         encoded = vocabulary.encode(message)
         pieces += [*encoded, EOS] if encoded else []
-    return pieces + vocabulary.encode(window(before))
+    return pieces + vocabulary.encode(last)
 
 
 class Predictor:
@@ -100,7 +106,7 @@ class Predictor:
             self._tree.prune(node)
             last_tokens = tuple(text.tokens(text.normalise(context.before[-64:]))[-3:])
             start = text.starts_sentence(context.before)
-            said = self._said.words((*context.earlier, window(context.before)))
+            said = self._said.words(read(context.earlier, context.before))
             self._line, self._place = line, Place(node, start, last_tokens, said)
             self._query = None
         raw = context.typed

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from kbengine import text
 from kbengine.lexicon import Lexicon
 
-MOST = 200  # of these words, the last; each that agrees with the typed letters costs some steps
+MOST = 200  # of these words, the last
+LONGEST = 24  # letters of one: each of its pieces is a step
 
 
 class Said:
@@ -30,7 +31,7 @@ class Said:
         for whole in texts:
             for word, start in text.count_casings(text.normalise(whole)):
                 lower = word.lower()
-                if len(word) > 1 and not self._known(lower):
+                if 1 < len(word) <= LONGEST and not self._known(lower):
                     before = found.pop(lower, word)  # the last said stands last
                     found[lower] = before if start else word
         return dict(list(found.items())[-MOST:])

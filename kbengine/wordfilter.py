@@ -68,7 +68,9 @@ class WordFilter:
         return len(self._entries)
 
     def class_of(self, word: str) -> WordClass | None:
-        """The class of a word in lower case, or of an emoji; None for nearly all."""
+        """The class of a word in lower case, or of an emoji; None for nearly all. What is
+        another's (``'s``) is of the class of the word."""
+        word = word.removesuffix("'s")
         found = self._words.get(word)
         for length in self._lengths if found is None else ():
             found = self._beginnings.get(word[:length])

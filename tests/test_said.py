@@ -46,6 +46,13 @@ def test_a_name_that_was_mentioned_comes_at_its_first_letters(
         assert name not in [c.text for c in shipped.suggest(line, 3, slots="words")]
 
 
+def test_only_what_is_read_is_remembered(shipped: kbengine.Engine) -> None:
+    """As far back as the language model reads, no further."""
+    said = ["my neighbour Kowalski came by today", *["see you at the party tomorrow"] * 200]
+    found = shipped.suggest("did you see Kowal", 3, earlier=said, slots="words")
+    assert "Kowalski" not in [c.text for c in found]
+
+
 def test_it_comes_in_the_same_message_and_follows_the_typed_case(shipped: kbengine.Engine) -> None:
     for typed, wanted in (("kow", "Kowalski"), ("KOW", "KOWALSKI")):
         found = shipped.suggest(f"I asked Kowalski about it and {typed}", 3, slots="words")

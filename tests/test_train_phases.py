@@ -172,6 +172,23 @@ def test_the_end_is_mixed_with_the_beginning_where_that_is_better(tmp_path: Path
     assert again.log == wild.log, "it is mixed in once"
 
 
+def test_a_phase_has_not_finished_before_it_is_mixed(tmp_path: Path) -> None:
+    """Also one that its patience ended, whose mixture is then the best of all."""
+    first = a_fit(tmp_path / "first")
+    first.run()
+    begin = first.model.weights_by_name()
+    cut = a_fit(tmp_path / "cut", begin, rate=0.3, begin_share=0.5, patience=1)
+    cut._mix_in_begin = lambda: None  # type: ignore[method-assign]  # as if killed right there
+    cut.run()
+    assert cut.step < cut.options.total_steps, "the patience ended"
+    assert not best_weights(tmp_path / "cut")[1]["finished"]
+    again = a_fit(tmp_path / "cut", begin, rate=0.3, begin_share=0.5, patience=1)
+    again.run()
+    assert again.step == cut.step
+    assert again.log[-1]["begin_share"] == 0.5
+    assert best_weights(tmp_path / "cut")[1]["finished"]
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.25])
 def test_dropout_leaves_out_its_share_and_keeps_the_mean(tmp_path: Path, dropout: float) -> None:
     fit = a_fit(tmp_path, dropout=dropout)

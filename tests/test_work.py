@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kbengine import Session
+from kbengine import Session, said
 from kbengine.beam import BeamOptions
 from kbengine.lm.ngram import NgramModel
 from kbengine.predict import EARLIER_WINDOW, WINDOW, Predictor, context_pieces
@@ -46,8 +46,8 @@ def most_rows(n: int) -> int:
     """The most predictions that one suggestion asks for, of all kinds together.
 
     A search steps its root and a batch for every call. Known words, and unknown ones where
-    they do not fill the list, are searched once for all kinds; then come the words of the
-    phrases, the pieces of the names of emoji, and those of what was typed.
+    they do not fill the list, are searched once for all kinds; then come unknown words of the
+    conversation, the words of the phrases, the pieces of the names of emoji, and those of what was typed.
     """
     known, unknown = BeamOptions(), words.UNKNOWN_OPTIONS
     phrase, phrases = PhraseSource.SEARCH, PhraseOptions()
@@ -56,6 +56,7 @@ def most_rows(n: int) -> int:
         (
             1 + calls * known.batch,
             1 + unknown.calls * unknown.batch,
+            words.MOST_SAID * (said.LONGEST + 1),
             phrases.heads * (phrases.words - 1) * (1 + phrase.calls * phrase.batch),
             1 + emoji.NAMES * longest_name(),
             words.LONGEST_WORD + 2,
@@ -230,6 +231,17 @@ def test_letters_of_no_known_word_are_searched_briefly(typed: str) -> None:
     session.set_context(f"see you {typed}")
     session.suggest(3, "words")
     assert model.calls <= 1 + words.UNKNOWN_OPTIONS.calls, "one for the known words"
+
+
+def test_of_many_unknown_words_of_a_conversation_the_last_are_tried() -> None:
+    names = [f"zu{chr(97 + i // 10)}{chr(97 + i % 10)}x" for i in range(90)]
+    model, session = counted()
+    session.set_context("zu", [" ".join(names)])
+    found = [c.text for c in session.suggest(words.MOST_SAID, "words")]
+    assert set(found) & set(names) <= set(names[-words.MOST_SAID :])
+    assert names[-1] in found
+    longest = max(len(toy_vocabulary().encode_token(name)) for name in names)
+    assert model.calls <= 1 + words.UNKNOWN_OPTIONS.calls + words.MOST_SAID * (longest + 1)
 
 
 def test_the_bounds_are_not_idle() -> None:

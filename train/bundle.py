@@ -64,6 +64,8 @@ def read_filter(path: Path | None, language: str) -> WordFilter | None:
     own = DATA / language / "filter.tsv"
     if path is None and not own.exists():
         return None
+    if path is not None and not path.is_file():
+        raise ValueError(f"{path}: no such file; give a list of words as data/en/filter.tsv is one")
     return WordFilter.from_bytes((path or own).read_bytes())
 
 

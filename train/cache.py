@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> None:
         for text, _ in texts:
             parts = []
             for line in text.lines:
-                parts.append(read_line(engine.step_model, engine.vocabulary, line))
+                parts.append(read_line(engine.model.base, engine.vocabulary, line))
                 bar.step(1)
             sets.append(
                 (np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))

@@ -246,7 +246,7 @@ class Fit:
         piece_count = o.lanes * o.steps
         with Progress(f"fitting {self.folder.name}", o.total_steps * piece_count, "piece") as bar:
             bar.start_at(self.step * piece_count)
-            while not self.finished and not self.stop:
+            while not self._ended and not self.stop:
                 inputs, targets = self._stream.batch(self.step)
                 negatives = self._negatives(self.step)
                 self._optimizer.learning_rate.assign(o.rate_at(self.step))
@@ -263,7 +263,7 @@ class Fit:
                 if at_end or (self.step % 20 == 0 and time.monotonic() - saved_s > o.save_every_s):
                     self.save()
                     saved_s = time.monotonic()
-        if self.finished and self._begin and "begin_share" not in self.log[-1]:
+        if self._mixing_is_due and not self.stop:
             self._mix_in_begin()
         self.save()
 
@@ -279,13 +279,23 @@ class Fit:
 
     @property
     def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self._ended and not self._mixing_is_due
+
+    @property
+    def _ended(self) -> bool:
         """Whether the last step is done, or the patience has ended."""
         return self.step >= self.options.total_steps or self._stale >= self.options.patience
 
     @property
+    def _mixing_is_due(self) -> bool:
+        return self._ended and bool(self._begin) and "begin_share" not in self.log[-1]
+
+    @property
     def _stale(self) -> int:
         """How many evaluations there were since the best one."""
-        losses = [row["dev_alone"] + row["dev_talk"] for row in self.log]
+        rows = [row for row in self.log if "begin_share" not in row]
+        losses = [row["dev_alone"] + row["dev_talk"] for row in rows]
         return len(losses) - 1 - losses.index(min(losses)) if losses else 0
 
     def _evaluate(self, losses: list[tf.Tensor], rate: float, **more: float) -> None:

@@ -127,7 +127,7 @@ def _place_in_history(ngrams: _Counted, worth: NDArray[np.float64]) -> NDArray[n
 
 def _best(worth: NDArray[np.float64], most: int) -> NDArray[np.bool_]:
     """Which are worth something and among the `most` that are worth most."""
-    keep: NDArray[np.bool_] = worth > 0
+    keep: NDArray[np.bool_] = worth > (0 if most else np.inf)
     if int(keep.sum()) > most:
         keep &= worth >= np.partition(worth, len(worth) - most)[len(worth) - most]
     return keep

@@ -23,9 +23,9 @@ NOTICE_MIXED = (
     "judge that; `python -m train run --corpora DIR --free` builds a model without that part."
 )
 
-LIMITS = """The model writes as its sources do. Most words are of Reddit posts: casual American English
-of 2013 and before, by mostly young people, part of it about break-ups, illness and worry. Text
-messages are those of students in Singapore and of India, chat turns of India, task talk is
+LIMITS = """The model writes as its sources do. Most words are of Reddit posts: casual American
+English of 2013 and before, by mostly young people, part of it about break-ups, illness and worry.
+Text messages are those of students in Singapore and of India, chat turns of India, task talk is
 polite and templated, tweets speak of news and celebrities. There is next to no e-mail and
 nothing of the years after 2021; emoji are those of before 2018, a dozen kinds half of them,
 newer ones are found by name alone. Names, places, opinions and prejudices of the sources are in

@@ -215,9 +215,10 @@ def make_bundle(
     vocabulary_model = _need(work / "vocab.model", "vocab").read_bytes()
     vocabulary = Vocabulary(vocabulary_model)
     model = _need(work / "model.tflite", "export").read_bytes()
+    training = _training(work, counts)
     lexicon = bundle.build_lexicon(counts, vocabulary, preset.lexicon_size, preset.lexicon_least)
     table = build_emoji_table(cldr)
-    ngrams = None
+    ngrams = None  # of all the text, with what a run without dev files held back
     if preset.ngrams is not None:
         ngrams = build_ngrams(encoded_text(work), len(vocabulary), preset.ngrams)
     letters = sorted({c for t in vocabulary.first_letters.texts for c in t if c.isalpha()})
@@ -233,7 +234,7 @@ def make_bundle(
         "ngrams": len(ngrams or ()),
         "letters": "".join(letters),
         "emoji_sources": bundle.EMOJI_NAMES + (bundle.EMOJI_CLDR if cldr else ""),
-        **_training(work, counts),
+        **training,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     bundle.write(out, manifest, model, vocabulary_model, lexicon, table, word_filter, ngrams)

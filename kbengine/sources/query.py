@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kbengine.beam import Found
@@ -24,7 +24,7 @@ class Place:
     node: Node
     sentence_start: bool
     last_tokens: tuple[str, ...]
-    said: Mapping[str, str] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

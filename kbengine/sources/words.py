@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import math
+from itertools import islice
 
 import numpy as np
 
@@ -24,6 +26,7 @@ UNKNOWN_OPTIONS = BeamOptions(batch=5, calls=3, fan=16)
 LEAST_UNKNOWN_LOGP = math.log(1e-3)  # of a made-up word among all that agree with the letters
 NO_WORD_LOGP = math.log(1e-6)  # of what is typed and is no word: last in any list
 LONGEST_WORD = 64  # letters; what is longer is no word, and not worth a search
+MOST_SAID = 12  # words of the conversation tried at a key; a piece of each is a step of its own
 LEAST_WORDS = 5  # searched for at least, so that most callers share one search
 MOST_WORDS = 256  # searched for at most in the place of words that are held back
 
@@ -53,19 +56,24 @@ class WordSource:
         return found
 
     def _with_said(self, query: Query, found: Found, k: int) -> Found:
-        """The words of the conversation among those found. Each is stepped only as long as it
-        can be among the k best."""
-        least = found.words[k - 1][1].score if len(found.words) >= k else -math.inf
+        """The words of the conversation among those found, the last ones that agree. Each is
+        stepped only as long as it can be among the k best."""
         best, mass = dict(found.words), found.total_logp
-        for word in query.place.said:
-            if not word.startswith(query.lower) or word in best or len(word) > LONGEST_WORD:
-                continue
+        scores = sorted(hypothesis.score for hypothesis in best.values())
+        agreeing = (
+            word
+            for word in reversed(query.place.said)
+            if word.startswith(query.lower) and word not in best
+        )
+        for word in islice(agreeing, MOST_SAID):
             pieces = self._vocabulary.encode_token(word)
             if self._vocabulary.spell(pieces) != word:
                 continue
+            least = scores[-k] if len(scores) >= k else -math.inf
             hypothesis = self._spelt(query.node, pieces, least)
             if hypothesis is not None:
                 best[word] = hypothesis
+                bisect.insort(scores, hypothesis.score)
                 mass = float(np.logaddexp(mass, hypothesis.score))
         if len(best) == len(found.words):
             return found
