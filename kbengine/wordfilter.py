@@ -70,8 +70,7 @@ class WordFilter:
     def class_of(self, word: str) -> WordClass | None:
         """The class of a word in lower case, or of an emoji; None for nearly all. What is
         another's (``'s``) is of the class of the word."""
-        word = word.removesuffix("'s")
-        found = self._words.get(word)
+        found = self._words.get(word) or self._words.get(word.removesuffix("'s"))
         for length in self._lengths if found is None else ():
             found = self._beginnings.get(word[:length])
             if found is not None:
