@@ -144,7 +144,8 @@ def model_card(manifest: Mapping[str, Any], path: Path) -> str:
 {manifest["notice"]}
 
 Language: {manifest["language"]}. Family: {manifest["family"]}. Known words: \
-{manifest["words"]:,}. Emoji by name: {manifest["emoji"]:,}.
+{manifest["words"]:,}. Emoji by name: {manifest["emoji"]:,}. N-grams of pieces beside the network: \
+{manifest["ngrams"]:,}.
 
 ## Text
 

@@ -1,7 +1,7 @@
 """The stages from text to bundle; each reads what the one before left in the work folder.
 
 sources.json  counts.json.gz  vocab.model       vocab
-ids.npz  dev.npy                                fit
+ids.npz  dev.npy  loss.png                      fit
 phase1/  phase2/ ...                            fit: one folder for each phase, with
     checkpoint.npz  fit.json  log.json  loss.png
 model.tflite  export.json                       export
@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,7 +139,7 @@ def fit(work: Path, preset: Preset, dev_files: Sequence[Path], dev_lines: int) -
     A phase that has finished is not run again. Raises ValueError where the folder holds a
     run with other settings, before anything is trained.
     """
-    from train.fit import Fit, best_weights, read_facts
+    from train.fit import Fit, best_weights, plot_log, read_facts
     from train.model import ModelOptions
 
     sources = read_text(work).sources
@@ -167,7 +167,18 @@ def fit(work: Path, preset: Preset, dev_files: Sequence[Path], dev_lines: int) -
         settings = {**asdict(options), **asdict(shape), "weights": weights}
         write_json(folder / "fit.json", settings)
         _run_till_stopped(run)
+    plot_log(_one_after_another(plan[0] for plan in plans), work / "loss.png")
     return best_row(run.log)
+
+
+def _one_after_another(folders: Iterable[Path]) -> list[dict[str, float]]:
+    """The logs of all phases as one, pieces counted on."""
+    rows: list[dict[str, float]] = []
+    for folder in folders:
+        before = rows[-1]["pieces"] if rows else 0
+        log = json.loads(_need(folder / "log.json", "fit").read_text())
+        rows += [{**row, "pieces": before + row["pieces"]} for row in log]
+    return rows
 
 
 def _run_till_stopped(run: Fit) -> None:
