@@ -34,17 +34,17 @@ def load_arrays(data: bytes, types: Mapping[str, str]) -> dict[str, NDArray[Any]
 
     Raises ValueError, saying what is wrong, for anything else.
     """
-    line, _, body = data.partition(b"\n")
-    if len(line) > _MOST_HEADER_BYTES:
+    start = data.find(b"\n", 0, _MOST_HEADER_BYTES + 1) + 1
+    if not start and len(data) > _MOST_HEADER_BYTES:
         raise ValueError("its header is too long")
     try:
-        header = json.loads(line)
+        header = json.loads(data[: start or len(data)])
     except (ValueError, RecursionError) as error:
         raise ValueError("its header is not JSON") from error
     if not isinstance(header, dict) or list(header) != list(types):
         raise ValueError("it holds other arrays")
     found: dict[str, NDArray[Any]] = {}
-    start = 0
+    start = start or len(data)
     for name, entry in header.items():
         if not isinstance(entry, list) or len(entry) != 2 or entry[0] != types[name]:
             raise ValueError(f"the array {name!r} has another type")
@@ -52,10 +52,11 @@ def load_arrays(data: bytes, types: Mapping[str, str]) -> dict[str, NDArray[Any]
         if entry[0] not in _TYPES or type(size) is not int or not 0 <= size <= len(data):
             raise ValueError(f"the array {name!r} has an impossible size")
         end = start + size * int(entry[0][1])
-        if end > len(body):
+        if end > len(data):
             raise ValueError(f"the array {name!r} is cut off")
-        found[name] = np.frombuffer(body[start:end], np.dtype("<" + entry[0]))
+        # A view: megabytes that stand in memory already are not copied.
+        found[name] = np.frombuffer(data, np.dtype("<" + entry[0]), size, start)
         start = end
-    if start != len(body):
+    if start != len(data):
         raise ValueError("there are bytes behind its arrays")
     return found

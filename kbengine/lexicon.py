@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import math
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -56,7 +57,7 @@ class Lexicon:
             raise BundleError("the lexicon is of another vocabulary; build the bundle again")
         self.pieces: Ints = pieces.astype(np.intp)
         ends = np.cumsum(children.astype(np.intp)) + 1
-        self._ends: list[int] = ends.tolist()
+        self._ends = array("i", ends.tolist())  # lists of so many numbers take ten times as much
         self._parents: Ints = np.repeat(np.arange(size), children.astype(np.intp))
         spelt = [piece.replace(MARK, "") for piece in vocabulary.pieces]
         self.texts: list[str] = [spelt[i] for i in self.pieces.tolist()]
@@ -73,7 +74,7 @@ class Lexicon:
         self._written = dict(zip(special, written, strict=False))
         self._size = int((self._rarity != _NO_WORD).sum())
 
-    def _count_letters(self, lengths: Ints) -> list[int]:
+    def _count_letters(self, lengths: Ints) -> array[int]:
         """How many letters lead to each node, a level of the tree at a time."""
         letters = lengths[self.pieces]
         letters[0] = 0
@@ -81,8 +82,7 @@ class Lexicon:
         while begin < end:
             letters[begin:end] += letters[self._parents[begin - 1 : end - 1]]
             begin, end = end, self._ends[end - 1]
-        found: list[int] = letters.tolist()
-        return found
+        return array("i", letters.tolist())
 
     def __len__(self) -> int:
         return self._size
