@@ -49,6 +49,7 @@ def small_model() -> bytes:
     sizes = {
         vocab: len(toy_vocabulary()), 3 * cells: 3 * CELLS, state: CELLS + WIDTH, cells: CELLS,
         2 * width: 2 * WIDTH, width: WIDTH,
+        cells // 4: CELLS // 4, cells - cells // 4: CELLS - CELLS // 4,  # the loud, the others
     }  # fmt: skip
     types = {schema.TensorType.INT8: "i1", schema.TensorType.INT32: "<i4"}
     done: dict[int, Any] = {}

@@ -65,7 +65,7 @@ class TFLiteModel:
     def advance(self, pieces: Sequence[int], states: Sequence[Floats]) -> list[Floats]:
         """See `LanguageModel.advance`; a state is float32[S]."""
         with self._lock:
-            out = self._state(piece=np.array(pieces, np.int32), state=np.stack(states))
+            out = self._state(piece=np.array(pieces, np.int32), state=_rows(states))
         return list(out["state"])
 
     def step(
@@ -73,7 +73,7 @@ class TFLiteModel:
     ) -> tuple[NDArray[np.float32], list[Floats]]:
         """See `LanguageModel.step`; a state is float32[S]."""
         with self._lock:
-            out = self._logits(piece=np.array(pieces, np.int32), state=np.stack(states))
+            out = self._logits(piece=np.array(pieces, np.int32), state=_rows(states))
             logits: Floats = out["logits"]
             if len(self._exp) < len(logits):
                 self._exp = np.empty_like(logits)
@@ -82,3 +82,9 @@ class TFLiteModel:
             np.exp(logits, out=exp)
             logits -= np.log(np.vecdot(exp, self._ones))[:, None]
         return logits, list(out["state"])
+
+
+def _rows(states: Sequence[Floats]) -> Floats:
+    """States as the rows of one array. A text that is read is one row after the other, and
+    `stack` takes a fifth of the time of a step."""
+    return states[0][np.newaxis] if len(states) == 1 else np.stack(states)
