@@ -26,6 +26,7 @@ FLOORS = (
     (
         "lm",
         "lm.cache",
+        "lm.layer",
         "lm.mixture",
         "lm.ngram",
         "lm.flatbuffer",
@@ -66,6 +67,7 @@ ONLY: dict[str, set[str]] = {
     "tree": {"protocols"},
     "constraint": {"protocols", "text", "lexicon", "vocab"},
     "lm.cache": {"protocols", "vocab"},
+    "lm.layer": {"protocols"},
     "lm.mixture": {"protocols", "vocab", "errors", "arrays"},
     "lm.ngram": {"protocols", "errors", "arrays"},
     "lm.tflite": {"protocols", "errors"},
@@ -79,6 +81,8 @@ ONLY: dict[str, set[str]] = {
 }
 # On one floor: who may use whom.
 BESIDE: dict[str, set[str]] = {
+    "lm.cache": {"lm.layer"},
+    "lm.mixture": {"lm.layer"},
     "lm.stepops": {"lm.flatbuffer"},
     "lm.stepfile": {"lm.flatbuffer", "lm.stepops"},
     "lm.tflite": {"lm.stepfile"},

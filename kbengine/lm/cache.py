@@ -25,6 +25,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from kbengine.lm.layer import Layer
 from kbengine.protocols import Floats, Ints, LanguageModel, State
 from kbengine.vocab import BOS, UNK
 
@@ -85,7 +86,7 @@ class CacheState(NamedTuple):
     tail: Path
 
 
-class CacheModel:
+class CacheModel(Layer[CacheState]):
     """A language model that expects its own path again. Safe to share as that one is."""
 
     def __init__(
@@ -95,30 +96,23 @@ class CacheModel:
         options: CacheOptions | None = None,
     ) -> None:
         """boundary bool[V]: the pieces that begin something new, see `Vocabulary.boundary`."""
-        self.base, self.options = base, options or CacheOptions()
-        self.vocab_size = base.vocab_size
+        super().__init__(base)
+        self.options = options or CacheOptions()
         self._weights = np.where(boundary, 1.0, self.options.inside).tolist()
 
     def start(self) -> CacheState:
         return CacheState(self.base.start(), (), ())
 
-    def advance(self, pieces: Sequence[int], states: Sequence[CacheState]) -> list[CacheState]:
-        """See `LanguageModel.advance`."""
-        after = self.base.advance(pieces, [state.base for state in states])
-        return [_follow(*each) for each in zip(states, pieces, after, strict=True)]
+    def follow(self, state: CacheState, piece: int, base: State) -> CacheState:
+        """The state after one more piece. The index stays some pieces behind, so that all the words
+        that a search tries have the same one."""
+        said, tail = state.said, (*state.tail, piece)
+        if len(tail) == 2 * _STRIDE:
+            said, tail = _joined(said, tail[:_STRIDE]), tail[_STRIDE:]
+        return CacheState(base, said, tail)
 
-    def step(
-        self, pieces: Sequence[int], states: Sequence[CacheState]
-    ) -> tuple[Floats, list[CacheState]]:
-        """See `LanguageModel.step`."""
-        logp, after = self.base.step(pieces, [state.base for state in states])
-        found = [_follow(*each) for each in zip(states, pieces, after, strict=True)]
-        for row, state in zip(logp, found, strict=True):
-            self._recall(row, state)
-        return logp, found
-
-    def _recall(self, logp: Floats, state: CacheState) -> None:
-        """Turn the language model's prediction float32[V] into the cache's, in place."""
+    def alter(self, logp: Floats, state: CacheState) -> None:
+        """See `Layer.alter`."""
         index = _index(state.said)
         ids, kinds = index.ids, index.kinds
         tail = [piece for piece in state.tail if piece not in _NEVER]
@@ -148,15 +142,6 @@ class CacheModel:
                 p[kinds[piece]] += (n - d[k]) / total
         logp += math.log(share)
         logp[ids] = np.log(p)
-
-
-def _follow(state: CacheState, piece: int, base: State) -> CacheState:
-    """The state after one more piece. The index stays some pieces behind, so that all the words
-    that a search tries have the same one."""
-    said, tail = state.said, (*state.tail, piece)
-    if len(tail) == 2 * _STRIDE:
-        said, tail = _joined(said, tail[:_STRIDE]), tail[_STRIDE:]
-    return CacheState(base, said, tail)
 
 
 def _followers(

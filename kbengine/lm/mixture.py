@@ -21,7 +21,7 @@ sorted by their pair and third piece):
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from kbengine.arrays import dump_arrays, load_arrays
 from kbengine.errors import BundleError
+from kbengine.lm.layer import Layer
 from kbengine.protocols import Floats, Ints, LanguageModel, State
 from kbengine.vocab import BOS, EOS
 
@@ -126,7 +127,7 @@ class MixtureState(NamedTuple):
     second: int
 
 
-class MixtureModel:
+class MixtureModel(Layer[MixtureState]):
     """A language model mixed with a table. Safe to share as that one is."""
 
     def __init__(
@@ -138,29 +139,19 @@ class MixtureModel:
                 f"the n-grams are over {table.vocab_size} pieces, the model over "
                 f"{base.vocab_size}; build the bundle again"
             )
-        self.base, self.table, self.options = base, table, options or MixtureOptions()
-        self.vocab_size = base.vocab_size
+        super().__init__(base)
+        self.table, self.options = table, options or MixtureOptions()
 
     def start(self) -> MixtureState:
         return MixtureState(self.base.start(), _NOTHING, _NOTHING)
 
-    def advance(self, pieces: Sequence[int], states: Sequence[MixtureState]) -> list[MixtureState]:
-        """See `LanguageModel.advance`."""
-        after = self.base.advance(pieces, [state.base for state in states])
-        return [_follow(*each) for each in zip(states, pieces, after, strict=True)]
+    def follow(self, state: MixtureState, piece: int, base: State) -> MixtureState:
+        """See `Layer.follow`."""
+        # A message's start is no piece of the text that was counted; its end, before it, is.
+        return MixtureState(base, state.second, EOS if piece == BOS else piece)
 
-    def step(
-        self, pieces: Sequence[int], states: Sequence[MixtureState]
-    ) -> tuple[Floats, list[MixtureState]]:
-        """See `LanguageModel.step`."""
-        logp, after = self.base.step(pieces, [state.base for state in states])
-        found = [_follow(*each) for each in zip(states, pieces, after, strict=True)]
-        for row, state in zip(logp, found, strict=True):
-            self._mix(row, state)
-        return logp, found
-
-    def _mix(self, logp: Floats, state: MixtureState) -> None:
-        """Turn the language model's prediction float32[V] into the mixture's, in place."""
+    def alter(self, logp: Floats, state: MixtureState) -> None:
+        """See `Layer.alter`."""
         options = self.options
         (second, share2), (third, share3) = shares(self.table, state.first, state.second)
         share2 *= np.float32(options.pair_beside if len(third) else options.pair)
@@ -189,8 +180,3 @@ def _add(logp: Floats, pieces: Ints, p: Floats) -> None:
     """Add probabilities p to those of some pieces, in place."""
     if len(pieces):
         logp[pieces] = np.log(np.exp(logp.take(pieces)) + p)
-
-
-def _follow(state: MixtureState, piece: int, base: State) -> MixtureState:
-    # A message's start is no piece of the text that was counted; its end, before it, is.
-    return MixtureState(base, state.second, EOS if piece == BOS else piece)
