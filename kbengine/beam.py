@@ -17,7 +17,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -65,7 +65,7 @@ class Hypothesis(NamedTuple):
 class Found(NamedTuple):
     """The result of a search.
 
-    words: finished hypotheses by their text, best first, at most k.
+    words: finished hypotheses by their text, best first, at most k and the one left aside.
     total_logp: log of the mass of everything the constraint allows, as far as it is known:
     finished words, and open paths at their bound.
     exact: whether the search ended by its bound, not by its budget.
@@ -129,6 +129,7 @@ class _Search:
     constraint: Constraint
     spell: Callable[[tuple[int, ...]], str]
     k: int
+    aside: str | None
     options: BeamOptions
     heap: list[tuple[float, int, _Brood]] = field(default_factory=list)
     best: dict[str, Hypothesis] = field(default_factory=dict)
@@ -187,7 +188,23 @@ class _Search:
         if known is None or score > known.score:
             self.best[text] = path._replace(lm_logp=path.lm_logp + end_logp)
         if len(self.best) >= self.k:
-            self.kth = sorted((w.score for w in self.best.values()), reverse=True)[self.k - 1]
+            scores = (w.score for text, w in self.best.items() if text != self.aside)
+            self.kth = nth_best(scores, self.k)
+
+
+def nth_best(scores: Iterable[float], n: int) -> float:
+    """The n-th highest score, -inf where there are fewer."""
+    ordered = sorted(scores, reverse=True)
+    return ordered[n - 1] if len(ordered) >= n else -math.inf
+
+
+def in_order(
+    words: Mapping[str, Hypothesis], k: int, aside: str | None
+) -> list[tuple[str, Hypothesis]]:
+    """The k best words, best first, and the one left aside where it is as good as the last."""
+    ordered = sorted(words.items(), key=lambda item: (-item[1].score, item[0]))
+    most = k + any(text == aside for text, _ in ordered[: k + 1])
+    return ordered[:most]
 
 
 def search(
@@ -197,13 +214,14 @@ def search(
     spell: Callable[[tuple[int, ...]], str],
     k: int,
     options: BeamOptions | None = None,
+    aside: str | None = None,
 ) -> Found:
-    """The k best words after `root`.
+    """The k best words after `root`, not counting the word `aside`.
 
     `spell` gives the text of a path; of two paths with one text the better counts.
     """
     options = options or BeamOptions()
-    run = _Search(constraint, spell, k, options)
+    run = _Search(constraint, spell, k, aside, options)
     tree.predict([root])
     run.expand(Hypothesis((), root, constraint.start(), 0.0))
     exact = False
@@ -217,7 +235,7 @@ def search(
         for path in batch:
             run.finish(path)
             run.expand(path)
-    ranked = sorted(run.best.items(), key=lambda item: (-item[1].score, item[0]))[:k]
+    ranked = in_order(run.best, k, aside)
     mass = run.done_mass + max(0.0, run.open_mass)
     # Sums of float32 may fall short of their largest part by a rounding.
     least = ranked[0][1].score if ranked else -math.inf

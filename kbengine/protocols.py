@@ -26,8 +26,9 @@ class LanguageModel(Protocol):
 
     vocab_size: int
 
-    def start(self) -> State:
-        """The state before any piece."""
+    def start(self, heard: Sequence[int] = ()) -> State:
+        """The state before a text. It is not stepped through what was `heard` before, but may
+        expect that again."""
         ...
 
     def advance(self, pieces: Sequence[int], states: Sequence[State]) -> list[State]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kbengine.protocols import Floats, LanguageModel, State
+from kbengine.vocab import BOS
 
 
 class Node:
@@ -43,6 +44,15 @@ class Node:
         if found is None:
             found = self.children[piece] = Node(self, piece)
         return found
+
+    def path(self) -> list[int]:
+        """All its pieces, from the root on."""
+        found: list[int] = []
+        node = self
+        while node.parent is not None:
+            found.append(node.piece)
+            node = node.parent
+        return found[::-1]
 
 
 class StateTree:
@@ -79,7 +89,8 @@ class StateTree:
 
         They stay until as many others as there are rows have been asked for; no more nodes
         than that can be asked for at once.
-        Nodes above them whose state is not known yet are advanced first.
+        Nodes above them whose state is not known yet are advanced first, from the start of the
+        text they are of: what stands before a start was only heard.
         """
         wanted = [node for node in dict.fromkeys(nodes) if node.logp is None]
         for node in nodes:
@@ -88,9 +99,10 @@ class StateTree:
         if not wanted:
             return
         for node in wanted:
-            self._ensure_state(node.parent)
+            if node.piece != BOS:
+                self._ensure_state(node.parent)
         logp, states = self._model.step(
-            [node.piece for node in wanted], [node.parent.state for node in wanted if node.parent]
+            [node.piece for node in wanted], [self._before(node) for node in wanted]
         )
         # `take` and `vecdot` are four times as fast as an index and `sum`, and unlike a
         # matrix product they give a row the same digits in any batch.
@@ -127,11 +139,15 @@ class StateTree:
         missing: list[Node] = []
         while node is not None and node.state is None:
             missing.append(node)
-            node = node.parent
+            node = node.parent if node.piece != BOS else None
         for step in reversed(missing):
-            assert step.parent is not None
-            step.state = self._model.advance([step.piece], [step.parent.state])[0]
+            step.state = self._model.advance([step.piece], [self._before(step)])[0]
             self._size += 1
+
+    def _before(self, node: Node) -> State:
+        """The state that a node's piece is stepped in; see `_ensure_state`."""
+        assert node.parent is not None
+        return self._model.start(node.parent.path()) if node.piece == BOS else node.parent.state
 
     def __del__(self) -> None:
         _let_go([self.root])

@@ -14,7 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kbengine import text
-from kbengine.predict import EARLIER_WINDOW, WINDOW, context_pieces, recent, window
+from kbengine.predict import (
+    EARLIER_WINDOW,
+    MOST_STEPPED,
+    STEPPED_AT_LEAST,
+    WINDOW,
+    context_pieces,
+    recent,
+    window,
+)
 from kbengine.session import Session
 from kbengine.types import Candidate, Context, Edit, Tap
 from kbengine.vocab import BOS, EOS
@@ -381,13 +389,32 @@ def test_earlier_messages_are_read_from_the_last_as_far_as_there_is_room() -> No
         assert kept == [message] * len(kept)
         assert most // 2 <= len(kept) <= most
         many = context_pieces(vocabulary, [message] * count, "")
+        stepped = len(many) - 1 - last_start(many)
+        assert STEPPED_AT_LEAST <= stepped <= MOST_STEPPED
+        del many[last_start(many)]
         assert many == [BOS, *([*vocabulary.encode(message), EOS] * len(kept))]
     # The first message that is read changes seldom while the conversation grows.
     numbered = [f"{n:03d} {message}" for n in range(200)]
     firsts = {recent(numbered[:n])[0] for n in range(1, 200)}
     assert len(firsts) < 60
     longest = context_pieces(vocabulary, ["hello you " * 999], "")
-    assert 1 < len(longest) <= EARLIER_WINDOW + 2
+    assert 1 < len(longest) <= EARLIER_WINDOW + 3
+
+
+def last_start(pieces: list[int]) -> int:
+    return len(pieces) - 1 - pieces[::-1].index(BOS)
+
+
+def test_a_conversation_is_stepped_from_few_places_while_it_grows() -> None:
+    vocabulary = toy_vocabulary()
+    for count in range(1, 60):
+        pieces = context_pieces(vocabulary, ["see you"] * count, "hello")
+        whole = 1 + count * (len(vocabulary.encode("see you")) + 1)
+        assert (last_start(pieces) > 0) == (whole - 1 > MOST_STEPPED)
+        # The open message moves nothing.
+        assert context_pieces(vocabulary, ["see you"] * count, "hello you")[: len(pieces)] == pieces
+    starts = {last_start(context_pieces(vocabulary, ["you"] * n, "")) for n in range(1, 100)}
+    assert len(starts) <= 1 + 100 * 2 // (MOST_STEPPED - STEPPED_AT_LEAST)
 
 
 @pytest.mark.parametrize(

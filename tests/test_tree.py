@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kbengine.lm.cache import CacheModel
 from kbengine.lm.ngram import NgramModel, Path
 from kbengine.protocols import Floats
 from kbengine.tree import StateTree
@@ -26,8 +27,8 @@ class Counting:
         self.vocab_size = model.vocab_size
         self.stepped: list[tuple[int, Path]] = []
 
-    def start(self) -> Path:
-        return self._model.start()
+    def start(self, heard: Sequence[int] = ()) -> Path:
+        return self._model.start(heard)
 
     def advance(self, pieces: Sequence[int], states: Sequence[Path]) -> list[Path]:
         self.stepped += list(zip(pieces, states, strict=True))
@@ -77,6 +78,38 @@ def test_nothing_is_stepped_twice() -> None:
     for end in range(len(pieces), 0, -1):
         tree.predict([tree.walk(pieces[:end])])
     assert len(model.stepped) == len(pieces)
+
+
+def test_what_stands_before_a_start_is_heard_and_not_stepped() -> None:
+    vocabulary = toys.toy_vocabulary()
+    base = Counting(toys.toy_model())
+    cached = CacheModel(base, vocabulary.boundary)
+    heard, read = vocabulary.encode("see you at the station"), vocabulary.encode("see")
+    tree = StateTree(cached, vocabulary.boundary)
+    node = tree.walk([BOS, *heard, BOS, *read])
+    tree.predict([node])
+    assert len(base.stepped) == 1 + len(read)
+    # It is expected again all the same, and the cache knows it as if it had been stepped.
+    alone, whole = tree.walk([BOS, *read]), cached.start([BOS, *heard])
+    tree.predict([alone])
+    for piece in (BOS, *read):
+        logp, (whole,) = cached.step([piece], [whole])
+    you = vocabulary.encode("see you")[-1]
+    assert node.logp is not None
+    assert alone.logp is not None
+    np.testing.assert_allclose(node.logp, logp[0])
+    assert node.logp[you] > alone.logp[you]
+
+
+def test_what_was_heard_in_one_text_is_read_in_another() -> None:
+    vocabulary, model = toys.toy_vocabulary(), toys.toy_model()
+    path = [BOS, *vocabulary.encode("see you at the station")]
+    used, fresh = (StateTree(model, vocabulary.boundary) for _ in range(2))
+    used.predict([used.walk([*path, BOS])])
+    nodes = [tree.walk(path).child(5) for tree in (used, fresh)]
+    for tree, node in zip((used, fresh), nodes, strict=True):
+        tree.predict([node])
+    np.testing.assert_array_equal(nodes[0].logp, nodes[1].logp)
 
 
 def test_many_nodes_are_pruned_to_the_path() -> None:

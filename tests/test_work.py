@@ -83,8 +83,8 @@ class Counting:
         self.calls = 0  # of `step`
         self.kept: weakref.WeakSet[Held] = weakref.WeakSet()
 
-    def start(self) -> Held:
-        return Held((), self._model.start())
+    def start(self, heard: Sequence[int] = ()) -> Held:
+        return Held(tuple(heard), self._model.start(heard))
 
     def _held(
         self, pieces: Sequence[int], before: Sequence[Held], after: Sequence[tuple[int, ...]]

@@ -58,8 +58,9 @@ def read_line(
     """Of a line's pieces and its end: log P by the language model [N], and `counts_along`."""
     before = context_pieces(vocabulary, line.earlier, "")
     pieces = [*before, *vocabulary.encode(line.text), EOS]
-    state = model.start()
-    for piece in before[:-1]:
+    begin = len(before) - 1 - before[::-1].index(BOS)
+    state = model.start(before[:begin])
+    for piece in before[begin:-1]:
         (state,) = model.advance([piece], [state])
     logps = []
     for place in range(len(before), len(pieces)):

@@ -166,10 +166,14 @@ class Fit:
         counts = np.zeros(shape.vocab_size)
         for ids, weight in zip(encoded, weights, strict=True):
             counts += weight * np.bincount(ids, minlength=shape.vocab_size)
-        drawn = np.maximum(counts, 1.0) ** options.power
+        # The common pieces stand for themselves in the sum, the drawn ones for the rest.
+        order = np.argsort(-counts, kind="stable").astype(np.int32)
+        self._common, self._rest = np.split(order, [options.common])
+        drawn = np.maximum(counts[self._rest], 1.0) ** options.power
         self._chance = np.cumsum(drawn / drawn.sum())
         self._chance[-1] = 1.0  # rounding must leave no number beyond the last piece
-        self._logq = np.log(options.negatives * drawn / drawn.sum()).astype(np.float32)
+        self._logq = np.zeros(shape.vocab_size, np.float32)
+        self._logq[self._rest] = np.log((options.negatives - options.common) * drawn / drawn.sum())
         self.step = 0
         self.stop = False  # set it, from a signal say, to save and end after this step
         self.best = math.inf
@@ -186,7 +190,8 @@ class Fit:
 
     def _negatives(self, step: int) -> NDArray[np.int32]:
         rng = np.random.default_rng([self.options.seed, 7, step])
-        return np.searchsorted(self._chance, rng.random(self.options.negatives)).astype(np.int32)
+        drawn = rng.random(self.options.negatives - len(self._common))
+        return np.concatenate([self._common, self._rest[np.searchsorted(self._chance, drawn)]])
 
     @tf.function  # type: ignore[untyped-decorator]
     def _train_step(
@@ -206,6 +211,7 @@ class Fit:
             outputs *= masks[1]
             other_rows = tf.gather(model.table, negatives)
             other_bias = tf.gather(model.bias, negatives) - tf.gather(self._logq, negatives)
+            right_bias = model.bias - (self._logq if self.options.target_drawn else 0.0)
             loss = 0.0
             for out, right in zip(
                 tf.split(outputs, self.STREAMS, 1), tf.split(targets, self.STREAMS, 1), strict=True
@@ -214,7 +220,7 @@ class Fit:
                 loss += sampled_softmax(
                     tf.reshape(out, (-1, model.options.width)),
                     tf.gather(model.table, right),
-                    tf.gather(model.bias, right) - tf.gather(self._logq, right),
+                    tf.gather(right_bias, right),
                     other_rows,
                     other_bias,
                     tf.equal(right[:, None], negatives[None, :]),

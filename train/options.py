@@ -12,7 +12,11 @@ class FitOptions:
 
     pieces: how many to train on in all; it sets the learning-rate schedule.
     lanes, steps: the batch: B streams of T pieces, the state carried from batch to batch.
-    negatives: sample size of the softmax; power: of the piece counts they are drawn by.
+    negatives: how many pieces stand for all in the sum of the softmax: the `common` commonest,
+    and others drawn by their count to the power of `power`.
+    target_drawn: the target's own term is divided by how often it is drawn as well, as Jean et
+    al. 2015 do; with its own draws left out this overrates what is common and likely
+    (EXPERIMENTS.md, *The loss*). Models that were begun so can be made again.
     reset: chance that a message stands alone; otherwise it follows the one before it.
     stretch: how many messages stay together when the text is shuffled.
     warm, flat: shares of the run spent warming up and at the full rate; the rest is a
@@ -28,7 +32,9 @@ class FitOptions:
     lanes: int = 256
     steps: int = 32
     negatives: int = 2048
+    common: int = 512
     power: float = 0.75
+    target_drawn: bool = False
     rate: float = 2e-3
     last_rate: float = 5e-5
     warm: float = 0.01

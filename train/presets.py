@@ -61,7 +61,8 @@ class Preset:
 # What nano, small and base begin with: two hours on two cores beside other work.
 START = Phase(
     FitOptions(
-        pieces=140e6, lanes=256, steps=32, negatives=2048, rate=2.5e-3, eval_every=800, patience=6
+        pieces=140e6, lanes=256, steps=32, negatives=2048, common=0, target_drawn=True,
+        rate=2.5e-3, eval_every=800, patience=6,
     ),
     width=256,
     cells=1024,
@@ -87,8 +88,8 @@ PRESETS = {
         phases=(
             Phase(
                 FitOptions(
-                    pieces=1e5, lanes=8, steps=16, negatives=256, rate=6e-3, eval_every=50,
-                    stretch=8, patience=4,
+                    pieces=1e5, lanes=8, steps=16, negatives=256, common=64, rate=6e-3,
+                    eval_every=50, stretch=8, patience=4,
                 ),
                 width=48,
                 cells=96,
@@ -120,8 +121,8 @@ PRESETS = {
             # weights are trained already.
             Phase(
                 FitOptions(
-                    pieces=100e6, lanes=256, steps=64, negatives=2048, rate=1.5e-3,
-                    last_rate=2e-5, warm=0.02, flat=0.15, reset=0.3, stretch=32, seed=2,
+                    pieces=100e6, lanes=256, steps=64, negatives=2048, common=0,
+                    target_drawn=True, rate=1.5e-3, last_rate=2e-5, warm=0.02, flat=0.15, reset=0.3, stretch=32, seed=2,
                     begin_share=0.35, eval_every=400, patience=99, save_every_s=200,
                 ),
                 width=256,
@@ -131,9 +132,9 @@ PRESETS = {
             # The small sources were read twenty times by now, and are known by heart: less of them.
             Phase(
                 FitOptions(
-                    pieces=26e6, lanes=256, steps=64, negatives=2048, rate=5e-4, last_rate=1e-5,
-                    warm=0.02, flat=0.1, reset=0.35, dropout=0.1, begin_share=0.35, stretch=32,
-                    seed=3, eval_every=200, patience=99, save_every_s=120,
+                    pieces=80e6, lanes=256, steps=64, negatives=2048, rate=1e-3, last_rate=1e-5,
+                    warm=0.02, flat=0.1, reset=0.35, dropout=0.1, stretch=32,
+                    seed=3, eval_every=400, patience=99, save_every_s=200,
                 ),
                 width=256,
                 cells=1536,

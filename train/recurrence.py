@@ -131,9 +131,10 @@ def sampled_softmax(
     """Sum over N rows of the sampled-softmax loss, in nats.
 
     outputs [N, P]; true_rows [N, P], true_bias [N]: table and bias of each row's target;
-    other_rows [S, P], other_bias [S]: those of the negatives, shared by all rows. Each
-    bias holds, less, the log of the expected count in the sample (logQ correction, Jean
-    et al. 2015). hit bool[N, S]: negatives that are a row's own target, masked.
+    other_rows [S, P], other_bias [S]: those of the negatives, shared by all rows, each bias
+    less the log of how often that piece is expected in the sample, so that the sum over
+    the sample is that over all pieces but the target. hit bool[N, S]: negatives that are a
+    row's own target, masked: that stands in the sum by itself.
     """
     out, others = _half(outputs), _half(other_rows)
     true = tf.reduce_sum(outputs * true_rows, -1) + true_bias

@@ -32,9 +32,9 @@ class TimedModel:
         self.vocab_size = model.vocab_size
         self.cpu_ns = self.calls = self.rows = 0
 
-    def start(self) -> State:
+    def start(self, heard: Sequence[int] = ()) -> State:
         """See `LanguageModel`."""
-        return self._model.start()
+        return self._model.start(heard)
 
     def advance(self, pieces: Sequence[int], states: Sequence[State]) -> list[State]:
         """See `LanguageModel`."""

@@ -100,8 +100,9 @@ class CacheModel(Layer[CacheState]):
         self.options = options or CacheOptions()
         self._weights = np.where(boundary, 1.0, self.options.inside).tolist()
 
-    def start(self) -> CacheState:
-        return CacheState(self.base.start(), (), ())
+    def start(self, heard: Sequence[int] = ()) -> CacheState:
+        """See `LanguageModel.start`."""
+        return CacheState(self.base.start(heard), tuple(heard), ())
 
     def follow(self, state: CacheState, piece: int, base: State) -> CacheState:
         """The state after one more piece. The index stays some pieces behind, so that all the words

@@ -28,7 +28,7 @@ class Layer(ABC, Generic[Own]):
         self.vocab_size = base.vocab_size
 
     @abstractmethod
-    def start(self) -> Own:
+    def start(self, heard: Sequence[int] = ()) -> Own:
         """See `LanguageModel.start`."""
 
     @abstractmethod

@@ -21,7 +21,7 @@ sorted by their pair and third piece):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -142,8 +142,9 @@ class MixtureModel(Layer[MixtureState]):
         super().__init__(base)
         self.table, self.options = table, options or MixtureOptions()
 
-    def start(self) -> MixtureState:
-        return MixtureState(self.base.start(), _NOTHING, _NOTHING)
+    def start(self, heard: Sequence[int] = ()) -> MixtureState:
+        """See `LanguageModel.start`."""
+        return MixtureState(self.base.start(heard), _NOTHING, _NOTHING)
 
     def follow(self, state: MixtureState, piece: int, base: State) -> MixtureState:
         """See `Layer.follow`."""

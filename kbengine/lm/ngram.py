@@ -62,7 +62,8 @@ class NgramModel:
             },
         )
 
-    def start(self) -> Path:
+    def start(self, heard: Sequence[int] = ()) -> Path:
+        """See `LanguageModel.start`: nothing, whatever was heard."""
         return ()
 
     def advance(self, pieces: Sequence[int], states: Sequence[Path]) -> list[Path]:

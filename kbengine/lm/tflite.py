@@ -59,7 +59,8 @@ class TFLiteModel:
         if states[0].shape != advanced[0].shape or states[0].shape != (self.state_size,):
             raise ModelError(f"the model's states change their size; {_MEND}")
 
-    def start(self) -> Floats:
+    def start(self, heard: Sequence[int] = ()) -> Floats:
+        """See `LanguageModel.start`: zeros, whatever was heard."""
         return np.zeros(self.state_size, np.float32)
 
     def advance(self, pieces: Sequence[int], states: Sequence[Floats]) -> list[Floats]:

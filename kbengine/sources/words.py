@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 
 from kbengine import text
-from kbengine.beam import BeamOptions, Found, Hypothesis, search
+from kbengine.beam import BeamOptions, Found, Hypothesis, in_order, search
 from kbengine.constraint import Known, Typed
 from kbengine.lexicon import Lexicon
 from kbengine.sources.query import Offered, Query, anything
@@ -38,28 +38,29 @@ class WordSource:
         self._tree, self._vocabulary, self._lexicon = tree, vocabulary, lexicon
 
     def search(self, query: Query, n: int) -> Found:
-        """The best words that agree with the query, n or more, as hypotheses."""
-        # One more where letters are typed: what they spell by themselves is not shown.
-        k = max(n, LEAST_WORDS) + bool(query.typed)
+        """The best words that agree with the query, n or more, as hypotheses; among them, beyond
+        the number, the one that stands in the field."""
+        k = max(n, LEAST_WORDS)
         found = query.found.get(k)
         if found is None and len(query.lower) > LONGEST_WORD:
             found = query.found[k] = Found([], -math.inf, True)
         if found is None:
             spell, options = self._vocabulary.spell, BeamOptions(calls=BeamOptions.calls + k)
+            aside = query.lower if self.written(query, query.lower) == query.raw else None
             known = Known(self._lexicon, query.lower)
-            found = search(self._tree, query.node, known, spell, k, options)
+            found = search(self._tree, query.node, known, spell, k, options, aside)
             if len(found.words) < k and query.typed and text.is_word(query.lower + "a"):
                 any_word = Typed(self._vocabulary, query.lower)
-                free = search(self._tree, query.node, any_word, spell, k, UNKNOWN_OPTIONS)
-                found = self._join(found, free, k)
-            query.found[k] = found = self._with_said(query, found, k)
+                free = search(self._tree, query.node, any_word, spell, k, UNKNOWN_OPTIONS, aside)
+                found = self._join(found, free, k, aside)
+            query.found[k] = found = self._with_said(query, found, k, aside)
         return found
 
-    def _with_said(self, query: Query, found: Found, k: int) -> Found:
+    def _with_said(self, query: Query, found: Found, k: int, aside: str | None) -> Found:
         """The words of the conversation among those found, the last ones that agree. Each is
         stepped only as long as it can be among the k best."""
         best, mass = dict(found.words), found.total_logp
-        scores = sorted(hypothesis.score for hypothesis in best.values())
+        scores = sorted(hypothesis.score for word, hypothesis in found.words if word != aside)
         agreeing = (
             word
             for word in reversed(query.place.said)
@@ -77,8 +78,7 @@ class WordSource:
                 mass = float(np.logaddexp(mass, hypothesis.score))
         if len(best) == len(found.words):
             return found
-        words = sorted(best.items(), key=lambda item: (-item[1].score, item[0]))[:k]
-        return Found(words, mass, found.exact)
+        return Found(in_order(best, k, aside), mass, found.exact)
 
     def _spelt(self, node: Node, pieces: tuple[int, ...], least: float) -> Hypothesis | None:
         """A word of given pieces, None where it comes to no more than `least`."""
@@ -95,14 +95,13 @@ class WordSource:
         return Hypothesis(pieces, node, 0, logp) if logp > least else None
 
     @staticmethod
-    def _join(known: Found, free: Found, k: int) -> Found:
+    def _join(known: Found, free: Found, k: int, aside: str | None) -> Found:
         total = max(known.total_logp, free.total_logp)
         best = {w: h for w, h in free.words if h.score - total >= LEAST_UNKNOWN_LOGP}
         for word, hypothesis in known.words:
             if word not in best or hypothesis.score >= best[word].score:
                 best[word] = hypothesis
-        words = sorted(best.items(), key=lambda item: (-item[1].score, item[0]))[:k]
-        return Found(words, total, known.exact and free.exact)
+        return Found(in_order(best, k, aside), total, known.exact and free.exact)
 
     def written(self, query: Query, word: str) -> str:
         """A word in lower case as it should stand in the field."""
