@@ -147,9 +147,8 @@ def a_fit(folder: Path, before: dict[str, Any] | None = None, **options: Any) ->
     """A run on a few hundred made-up messages."""
     rng = np.random.default_rng(3)
     ids = np.concatenate([[*rng.integers(3, 30, 6), EOS] for _ in range(400)]).astype(np.uint16)
-    made = FitOptions(
-        pieces=8 * 8 * 30, lanes=8, steps=8, negatives=16, eval_every=10, stretch=4, **options
-    )
+    given: dict[str, Any] = {"negatives": 16, **options}
+    made = FitOptions(pieces=8 * 8 * 30, lanes=8, steps=8, eval_every=10, stretch=4, **given)
     return Fit(folder, ModelOptions(30, 12, 16), made, [ids], [1.0], ids[:700], before)
 
 
@@ -187,6 +186,29 @@ def test_a_phase_has_not_finished_before_it_is_mixed(tmp_path: Path) -> None:
     assert again.step == cut.step
     assert again.log[-1]["begin_share"] == 0.5
     assert best_weights(tmp_path / "cut")[1]["finished"]
+
+
+@pytest.mark.parametrize("common", [0.0, 0.25, 0.5])
+def test_the_sum_of_the_softmax_is_right_on_average(tmp_path: Path, common: float) -> None:
+    """Of whatever target: a common one, whose draws are left out, as of a rare one."""
+    fit = a_fit(tmp_path, common=common)
+    rng = np.random.default_rng(1)
+    fit.model.assign_by_name(random_model(fit.model.options, rng).weights_by_name())
+    row = rng.normal(0, 1, 12).astype(np.float32)
+    logits = fit.model.logits(row[None, None]).numpy()[0, 0].astype(np.float64)
+    draws = [fit._negatives(step) for step in range(3000)]
+    loss = tf.function(fit._loss)
+    for target in (EOS, 7):
+        inverse = np.exp(np.log(np.exp(logits).sum()) - logits[target])  # 1 / P(target)
+        lanes = tf.tile(row[None, None], (1, 2, 1)), tf.fill((1, 2), target)
+        found = [float(loss(*lanes, tf.constant(negatives))) for negatives in draws]
+        assert np.mean(np.exp(found)) == pytest.approx(inverse, rel=0.04)
+
+
+def test_with_as_many_negatives_as_pieces_nothing_is_drawn(tmp_path: Path) -> None:
+    fit = a_fit(tmp_path, negatives=30)
+    assert sorted(fit._negatives(1)) == list(range(30))
+    assert not fit._logq.any()
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.25])

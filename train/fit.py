@@ -168,12 +168,16 @@ class Fit:
             counts += weight * np.bincount(ids, minlength=shape.vocab_size)
         # The common pieces stand for themselves in the sum, the drawn ones for the rest.
         order = np.argsort(-counts, kind="stable").astype(np.int32)
-        self._common, self._rest = np.split(order, [options.common])
-        drawn = np.maximum(counts[self._rest], 1.0) ** options.power
-        self._chance = np.cumsum(drawn / drawn.sum())
-        self._chance[-1] = 1.0  # rounding must leave no number beyond the last piece
+        few = options.negatives < shape.vocab_size
+        most = round(options.common * options.negatives) if few else shape.vocab_size
+        self._common, self._rest = np.split(order, [most])
+        self._drawn = options.negatives - most if few else 0
+        chance = np.maximum(counts[self._rest], 1.0) ** options.power
+        chance /= chance.sum()
+        self._until = np.cumsum(chance)
+        self._until[-1:] = 1.0  # rounding must leave no number beyond the last piece
         self._logq = np.zeros(shape.vocab_size, np.float32)
-        self._logq[self._rest] = np.log((options.negatives - options.common) * drawn / drawn.sum())
+        self._logq[self._rest] = np.log(self._drawn * chance)
         self.step = 0
         self.stop = False  # set it, from a signal say, to save and end after this step
         self.best = math.inf
@@ -190,8 +194,8 @@ class Fit:
 
     def _negatives(self, step: int) -> NDArray[np.int32]:
         rng = np.random.default_rng([self.options.seed, 7, step])
-        drawn = rng.random(self.options.negatives - len(self._common))
-        return np.concatenate([self._common, self._rest[np.searchsorted(self._chance, drawn)]])
+        drawn = self._rest[np.searchsorted(self._until, rng.random(self._drawn))]
+        return np.concatenate([self._common, drawn])
 
     @tf.function  # type: ignore[untyped-decorator]
     def _train_step(
@@ -208,27 +212,31 @@ class Fit:
         masks = self._masks((2, *inputs.shape, model.options.width), step)
         with tf.GradientTape() as tape:
             outputs, state = model.unroll(inputs, state, self.STREAMS, masks[0])
-            outputs *= masks[1]
-            other_rows = tf.gather(model.table, negatives)
-            other_bias = tf.gather(model.bias, negatives) - tf.gather(self._logq, negatives)
-            right_bias = model.bias - (self._logq if self.options.target_drawn else 0.0)
-            loss = 0.0
-            for out, right in zip(
-                tf.split(outputs, self.STREAMS, 1), tf.split(targets, self.STREAMS, 1), strict=True
-            ):
-                right = tf.reshape(right, [-1])
-                loss += sampled_softmax(
-                    tf.reshape(out, (-1, model.options.width)),
-                    tf.gather(model.table, right),
-                    tf.gather(right_bias, right),
-                    other_rows,
-                    other_bias,
-                    tf.equal(right[:, None], negatives[None, :]),
-                )
-            loss /= tf.size(targets, tf.float32)
+            loss = self._loss(outputs * masks[1], targets, negatives)
         gradients = tape.gradient(loss, [w.value for w in model.trainable_variables])
         self._apply([tf.convert_to_tensor(g) for g in gradients])
         return loss, state
+
+    def _loss(self, outputs: tf.Tensor, targets: tf.Tensor, negatives: tf.Tensor) -> tf.Tensor:
+        """Nats a piece: outputs [T, B, P], int32[T, B] targets, int32[S] negatives."""
+        model = self.model
+        other_rows = tf.gather(model.table, negatives)
+        other_bias = tf.gather(model.bias, negatives) - tf.gather(self._logq, negatives)
+        right_bias = model.bias - (self._logq if self.options.target_drawn else 0.0)
+        loss = 0.0
+        for out, right in zip(
+            tf.split(outputs, self.STREAMS, 1), tf.split(targets, self.STREAMS, 1), strict=True
+        ):
+            right = tf.reshape(right, [-1])
+            loss += sampled_softmax(
+                tf.reshape(out, (-1, model.options.width)),
+                tf.gather(model.table, right),
+                tf.gather(right_bias, right),
+                other_rows,
+                other_bias,
+                tf.equal(right[:, None], negatives[None, :]),
+            )
+        return loss / tf.size(targets, tf.float32)
 
     def _masks(self, shape: tuple[int, ...], step: tf.Tensor) -> Sequence[tf.Tensor | float]:
         """What inputs and outputs are multiplied by: 0 or 1 / (1 - dropout)."""

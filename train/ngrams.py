@@ -1,8 +1,8 @@
 """The pairs and triples of pieces that are worth their bytes beside the language model.
 
 An n-gram is worth what the text's log-probability gains by it over the shorter one behind it,
-under absolute discounting (entropy pruning: Stolcke 1998). Counts are of the text as it
-stands, each line once.
+under absolute discounting (entropy pruning: Stolcke 1998). An n-gram is discounted by how often
+it stands in the text; its mass and its worth are weighted as the sources are.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ class NgramOptions:
 
 @dataclass(frozen=True)
 class _Counted:
-    """Distinct n-grams int64[N] in order, BITS for each piece, and how often each occurs."""
+    """Distinct n-grams int64[N] in order, BITS for each piece, how often each occurs, and the
+    sum of the weights of the text that it occurs in."""
 
     keys: NDArray[np.int64]
     counts: NDArray[np.int64]
+    mass: NDArray[np.float64]
 
     @property
     def history(self) -> NDArray[np.int64]:
@@ -46,49 +48,58 @@ class _Counted:
     def last(self) -> NDArray[np.int64]:
         return self.keys & ((1 << BITS) - 1)
 
+    @property
+    def discounted(self) -> NDArray[np.float64]:
+        """The mass without the share that the discount is of the count."""
+        return self.mass * (1 - DISCOUNT / self.counts)
+
     def kept(self, keep: NDArray[np.bool_]) -> _Counted:
-        return _Counted(self.keys[keep], self.counts[keep])
+        return _Counted(self.keys[keep], self.counts[keep], self.mass[keep])
 
 
-def _count(keys: NDArray[np.int64]) -> _Counted:
-    found, counts = np.unique(keys, return_counts=True)
-    return _Counted(found, counts)
-
-
-def _kinds_after(ngrams: _Counted, histories: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many kinds of pieces follow each history."""
-    known, kinds = np.unique(ngrams.history, return_counts=True)
-    return kinds[np.searchsorted(known, histories)]
+def _count(keys: NDArray[np.int64], weights: NDArray[np.float32]) -> _Counted:
+    order = np.argsort(keys)
+    ordered = keys[order]
+    first = np.flatnonzero(np.diff(ordered, prepend=-1))
+    mass = np.add.reduceat(weights[order].astype(np.float64), first)
+    return _Counted(ordered[first], np.diff(np.append(first, len(keys))), mass)
 
 
 def build(
-    encoded: Sequence[NDArray[np.uint16]], vocab_size: int, options: NgramOptions
+    encoded: Sequence[NDArray[np.uint16]],
+    vocab_size: int,
+    options: NgramOptions,
+    weights: Sequence[float] | None = None,
 ) -> NgramTable:
-    """The table of a text: pieces uint16[N] of each source, each message closed by EOS."""
+    """The table of a text: pieces uint16[N] of each source, each message closed by EOS, and how
+    much each source counts."""
     text = np.concatenate(encoded).astype(np.int64)
-    single = np.bincount(text, minlength=vocab_size)
+    weights = [1.0] * len(encoded) if weights is None else weights
+    weight = np.repeat(np.array(weights, np.float32), [len(ids) for ids in encoded])
+    single = np.bincount(text, weight, minlength=vocab_size)
     p1 = np.maximum(single, 0.5) / single.sum()
-    pairs = _count((text[:-1] << BITS) | text[1:])
+    pairs = _count((text[:-1] << BITS) | text[1:], weight[:-1])
     inside = text[1:-1] != EOS  # a message knows nothing of the end of the one before
-    triples = _count(((text[:-2] << BITS | text[1:-1]) << BITS | text[2:])[inside])
+    keys = ((text[:-2] << BITS | text[1:-1]) << BITS | text[2:])[inside]
+    triples = _count(keys, weight[:-2][inside])
     triples = triples.kept(triples.counts > 1)
 
-    left = DISCOUNT * _kinds_after(pairs, pairs.history) / single[pairs.history]
-    shorter = left * p1[pairs.last]
-    p2 = (pairs.counts - DISCOUNT) / single[pairs.history] + shorter
-    pair_worth = pairs.counts * np.log(p2 / shorter)
+    share2 = pairs.discounted / single[pairs.history]
+    shorter = (1 - np.bincount(pairs.history, share2, vocab_size))[pairs.history] * p1[pairs.last]
+    p2 = share2 + shorter
+    pair_worth = pairs.mass * np.log(p2 / shorter)
     pair_worth[pairs.counts < 2] = 0
     pair_worth[_place_in_history(pairs, pair_worth) >= MOST_AFTER] = 0
     keep2 = _best(pair_worth, options.pairs)
 
     place = np.searchsorted(pairs.keys, triples.history)
     history = pairs.counts[place]
+    share3 = triples.discounted / pairs.mass[place]
     # Kinds that occur once are not there any more; they are left to the pair as the rest is.
     behind = np.searchsorted(pairs.keys, triples.keys & ((1 << 2 * BITS) - 1))
-    left = np.maximum(1 - _mass(triples, history), 1 / history)
-    shorter = left * p2[behind]
-    p3 = (triples.counts - DISCOUNT) / history + shorter
-    triple_worth = triples.counts * np.log(p3 / shorter)
+    held = np.bincount(place, share3, len(pairs.keys))[place]
+    shorter = np.maximum(1 - held, 1 / history) * p2[behind]
+    triple_worth = triples.mass * np.log((share3 + shorter) / shorter)
     triple_worth[(history < LEAST_HISTORY) | ~keep2[place]] = 0
     keep3 = _best(triple_worth, options.triples)
 
@@ -98,20 +109,12 @@ def build(
         {
             "follow": np.bincount(kept2.history, minlength=vocab_size).astype(np.uint16),
             "pairs": kept2.last.astype(np.uint16),
-            "shares2": _steps((kept2.counts - DISCOUNT) / single[kept2.history]),
+            "shares2": _steps(share2[keep2]),
             "follow2": np.bincount(pair_of, minlength=len(kept2.keys)).astype(np.uint16),
             "triples": kept3.last.astype(np.uint16),
-            "shares3": _steps((kept3.counts - DISCOUNT) / history[keep3]),
+            "shares3": _steps(share3[keep3]),
         }
     )
-
-
-def _mass(ngrams: _Counted, history: NDArray[np.int64]) -> NDArray[np.float64]:
-    """For each n-gram, the share that all those with its history hold together."""
-    _, place = np.unique(ngrams.history, return_inverse=True)
-    held = np.bincount(place, weights=ngrams.counts - DISCOUNT)
-    shares: NDArray[np.float64] = held[place] / history
-    return shares
 
 
 def _place_in_history(ngrams: _Counted, worth: NDArray[np.float64]) -> NDArray[np.int64]:

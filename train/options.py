@@ -12,8 +12,8 @@ class FitOptions:
 
     pieces: how many to train on in all; it sets the learning-rate schedule.
     lanes, steps: the batch: B streams of T pieces, the state carried from batch to batch.
-    negatives: how many pieces stand for all in the sum of the softmax: the `common` commonest,
-    and others drawn by their count to the power of `power`.
+    negatives: how many pieces stand for all in the sum of the softmax. A share of them,
+    `common`, are the commonest; the others are drawn by their count to the power of `power`.
     target_drawn: the target's own term is divided by how often it is drawn as well, as Jean et
     al. 2015 do; with its own draws left out this overrates what is common and likely
     (EXPERIMENTS.md, *The loss*). Models that were begun so can be made again.
@@ -32,7 +32,7 @@ class FitOptions:
     lanes: int = 256
     steps: int = 32
     negatives: int = 2048
-    common: int = 512
+    common: float = 0.25
     power: float = 0.75
     target_drawn: bool = False
     rate: float = 2e-3

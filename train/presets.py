@@ -88,7 +88,7 @@ PRESETS = {
         phases=(
             Phase(
                 FitOptions(
-                    pieces=1e5, lanes=8, steps=16, negatives=256, common=64, rate=6e-3,
+                    pieces=1e5, lanes=8, steps=16, negatives=256, rate=6e-3,
                     eval_every=50, stretch=8, patience=4,
                 ),
                 width=48,
@@ -122,8 +122,9 @@ PRESETS = {
             Phase(
                 FitOptions(
                     pieces=100e6, lanes=256, steps=64, negatives=2048, common=0,
-                    target_drawn=True, rate=1.5e-3, last_rate=2e-5, warm=0.02, flat=0.15, reset=0.3, stretch=32, seed=2,
-                    begin_share=0.35, eval_every=400, patience=99, save_every_s=200,
+                    target_drawn=True, rate=1.5e-3, last_rate=2e-5, warm=0.02, flat=0.15,
+                    reset=0.3, stretch=32, seed=2, begin_share=0.35, eval_every=400, patience=99,
+                    save_every_s=200,
                 ),
                 width=256,
                 cells=1536,
