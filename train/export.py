@@ -172,7 +172,7 @@ def export(
     path: Path,
     limits: ExportLimits | None = None,
 ) -> Comparison:
-    """Convert, compare on `pieces` (real text, some hundred) and write `path`.
+    """Convert, compare on `pieces` (real text, some thousand) and write `path`.
 
     Raises ModelError, and writes nothing, where the result is off.
     """
