@@ -172,7 +172,8 @@ several, each is that of a phase.
 |---|---|
 {figures}
 
-Dev losses are nats a piece, with signs, emoji and message ends counted.
+Dev losses are nats a piece, with signs, emoji and message ends counted. The keystrokes that the
+project's own models save, and the time they take, are in `train/EXPERIMENTS.md`.
 
 ## Limits
 
