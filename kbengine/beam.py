@@ -201,9 +201,9 @@ def nth_best(scores: Iterable[float], n: int) -> float:
 def in_order(
     words: Mapping[str, Hypothesis], k: int, aside: str | None
 ) -> list[tuple[str, Hypothesis]]:
-    """The k best words, best first, and the one left aside where it is as good as the last."""
+    """The k best words, best first, and the one left aside where it is better than the last."""
     ordered = sorted(words.items(), key=lambda item: (-item[1].score, item[0]))
-    most = k + any(text == aside for text, _ in ordered[: k + 1])
+    most = k + any(text == aside for text, _ in ordered[:k])
     return ordered[:most]
 
 

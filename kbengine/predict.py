@@ -20,17 +20,16 @@ from kbengine.types import Candidate, Context
 from kbengine.vocab import BOS, EOS, Vocabulary
 from kbengine.wordfilter import NOTHING_HELD_BACK, WordFilter
 
-# Characters of this message, and of those before it, that the model reads. A message of
+# Characters of this message, and of those before it, that are read. A message of
 # more than WINDOW keeps its last WINDOW/2 to WINDOW: the cut moves in steps, so that what
 # is known of the text stays known from key to key.
 WINDOW = 2048
 EARLIER_WINDOW = 1024
 # Pieces of earlier messages that are stepped; those before them are only heard: the cache and
-# the words of the conversation know them. The cut moves in steps, as above. On 120 lines each of
-# tweets_mixed, reddit_posts, switchboard and dailydialog_pp dev after five messages, 96 lose at
-# most 0.002 nats a piece against all of them, 64 0.008, and 96 are read in 4 ms.
+# the words of the conversation know them. The cut moves in steps, as above. What fewer of them
+# lose stands in train/EXPERIMENTS.md, *Message starts*.
 MOST_STEPPED = 96
-STEPPED_AT_LEAST = 64
+STEPPED_MOVES = 32
 MOST = 100  # candidates that can be asked for; each more is another word to prove the best
 PLACES = 3  # shown where neither a number nor slots say how many
 
@@ -70,22 +69,25 @@ def read(earlier: Sequence[str], before: str) -> list[str]:
     return [*(recent(earlier) if len(before) <= WINDOW else ()), window(before)]
 
 
-def context_pieces(vocabulary: Vocabulary, earlier: Sequence[str], before: str) -> list[int]:
+def context_pieces(
+    vocabulary: Vocabulary, earlier: Sequence[str], before: str
+) -> tuple[list[int], list[int]]:
     """The pieces of a conversation and of the open message: BOS m1 EOS m2 EOS ... mn.
 
-    In a longer one a second BOS stands before the last MOST_STEPPED of the earlier pieces: what is
-    before it is heard, not stepped, see `LanguageModel.start`.
+    Two parts: those that are only heard, none but in a longer conversation, and those that are
+    stepped, which begin with BOS; see `LanguageModel.start`.
     """
     *messages, last = read(earlier, before)
-    pieces = [BOS]
+    pieces: list[int] = []
     for message in messages:
         encoded = vocabulary.encode(message)
         pieces += [*encoded, EOS] if encoded else []
-    over = len(pieces) - 1 - MOST_STEPPED
-    if over > 0:
-        move = MOST_STEPPED - STEPPED_AT_LEAST
-        pieces.insert(1 + -(-over // move) * move, BOS)
-    return pieces + vocabulary.encode(last)
+    over = max(0, len(pieces) - MOST_STEPPED)
+    cut = -(-over // STEPPED_MOVES) * STEPPED_MOVES
+    # A text begins with something new, and not with its end.
+    while 0 < cut < len(pieces) and (pieces[cut] == EOS or not vocabulary.boundary[pieces[cut]]):
+        cut += 1
+    return pieces[:cut], [BOS, *pieces[cut:], *vocabulary.encode(last)]
 
 
 class Predictor:
@@ -109,14 +111,15 @@ class Predictor:
         self.phrases = PhraseSource(self._tree, vocabulary, lexicon, self.words)
         self.emoji = EmojiSource(self._tree, vocabulary, emoji, self.words)
         self._line: tuple[tuple[str, ...], str] | None = None
-        self._place = Place(self._tree.root, True, ())
+        self._place = Place(self._tree.root(), True, ())
         self._query: Query | None = None
 
     def query(self, context: Context) -> Query:
         """The place in the tree of a context; nothing but new words of it is stepped."""
         line = (context.earlier, context.before)
         if line != self._line:
-            node = self._tree.walk(context_pieces(self._vocabulary, *line))
+            heard, pieces = context_pieces(self._vocabulary, *line)
+            node = self._tree.walk(pieces, heard)
             self._tree.prune(node)
             last_tokens = tuple(text.tokens(text.normalise(context.before[-64:]))[-3:])
             start = text.starts_sentence(context.before)

@@ -137,8 +137,8 @@ class Conversation:
             return "The conversation is forgotten."
         if name == ":context":
             context = self._last.context
-            pieces = context_pieces(self._vocabulary, context.earlier, context.before)
-            unread = len(context.earlier) - pieces.count(EOS)
+            parts = context_pieces(self._vocabulary, context.earlier, context.before)
+            unread = len(context.earlier) - sum(pieces.count(EOS) for pieces in parts)
             lines = [f"earlier    {message}" for message in context.earlier[unread:]]
             lines += [f"committed  {window(context.before)!r}", f"open word  {context.typed!r}"]
             return "\n".join(lines)

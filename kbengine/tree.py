@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kbengine.protocols import Floats, LanguageModel, State
-from kbengine.vocab import BOS
 
 
 class Node:
@@ -45,15 +44,6 @@ class Node:
             found = self.children[piece] = Node(self, piece)
         return found
 
-    def path(self) -> list[int]:
-        """All its pieces, from the root on."""
-        found: list[int] = []
-        node = self
-        while node.parent is not None:
-            found.append(node.piece)
-            node = node.parent
-        return found[::-1]
-
 
 class StateTree:
     """The nodes of one text field over one language model.
@@ -66,7 +56,6 @@ class StateTree:
     def __init__(
         self, model: LanguageModel, boundary: NDArray[np.bool_], rows: int = 64, nodes: int = 1024
     ) -> None:
-        self.root = Node(None, -1)
         self._model = model
         self._inside = np.flatnonzero(~boundary)
         self._ones = np.ones(len(self._inside), np.float32)
@@ -75,11 +64,21 @@ class StateTree:
         self._rows: OrderedDict[Node, int] = OrderedDict()  # whose prediction is in which row
         self._node_limit = nodes
         self._size = 0
-        self.root.state = model.start()
+        self._roots: dict[tuple[int, ...], Node] = {}
 
-    def walk(self, pieces: Iterable[int], node: Node | None = None) -> Node:
-        """The node at the end of a path from `node` (or the root); nothing is computed."""
-        node = node or self.root
+    def root(self, heard: Sequence[int] = ()) -> Node:
+        """The node before any piece of a text; see `LanguageModel.start`."""
+        key = tuple(heard)
+        found = self._roots.get(key)
+        if found is None:
+            found = self._roots[key] = Node(None, -1)
+            found.state = self._model.start(key)
+            self._size += 1
+        return found
+
+    def walk(self, pieces: Iterable[int], heard: Sequence[int] = ()) -> Node:
+        """The node at the end of a path from the root; nothing is computed."""
+        node = self.root(heard)
         for piece in pieces:
             node = node.child(piece)
         return node
@@ -89,8 +88,7 @@ class StateTree:
 
         They stay until as many others as there are rows have been asked for; no more nodes
         than that can be asked for at once.
-        Nodes above them whose state is not known yet are advanced first, from the start of the
-        text they are of: what stands before a start was only heard.
+        Nodes above them whose state is not known yet are advanced first.
         """
         wanted = [node for node in dict.fromkeys(nodes) if node.logp is None]
         for node in nodes:
@@ -99,10 +97,9 @@ class StateTree:
         if not wanted:
             return
         for node in wanted:
-            if node.piece != BOS:
-                self._ensure_state(node.parent)
+            self._ensure_state(node.parent)
         logp, states = self._model.step(
-            [node.piece for node in wanted], [self._before(node) for node in wanted]
+            [node.piece for node in wanted], [node.parent.state for node in wanted if node.parent]
         )
         # `take` and `vecdot` are four times as fast as an index and `sum`, and unlike a
         # matrix product they give a row the same digits in any batch.
@@ -139,18 +136,14 @@ class StateTree:
         missing: list[Node] = []
         while node is not None and node.state is None:
             missing.append(node)
-            node = node.parent if node.piece != BOS else None
+            node = node.parent
         for step in reversed(missing):
-            step.state = self._model.advance([step.piece], [self._before(step)])[0]
+            assert step.parent is not None
+            step.state = self._model.advance([step.piece], [step.parent.state])[0]
             self._size += 1
 
-    def _before(self, node: Node) -> State:
-        """The state that a node's piece is stepped in; see `_ensure_state`."""
-        assert node.parent is not None
-        return self._model.start(node.parent.path()) if node.piece == BOS else node.parent.state
-
     def __del__(self) -> None:
-        _let_go([self.root])
+        _let_go(list(self._roots.values()))
 
     def prune(self, path: Node) -> None:
         """Once the tree is large, drop all nodes that are not on the way to `path`."""
@@ -165,11 +158,13 @@ class StateTree:
             node.children = {i: child for i, child in below.items() if child in keep}
             keep.add(node)
             node = node.parent
+        dropped += [root for root in self._roots.values() if root not in keep]
+        self._roots = {heard: root for heard, root in self._roots.items() if root in keep}
         _let_go(dropped)
         for node in [node for node in self._rows if node not in keep]:
             node.logp = None
             self._free.append(self._rows.pop(node))
-        self._size = len(keep)
+        self._size = sum(node.state is not None for node in keep)
 
 
 def _let_go(nodes: list[Node]) -> None:

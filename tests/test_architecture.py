@@ -64,7 +64,7 @@ FLOORS = (
 # These use less than their floor would let them.
 ONLY: dict[str, set[str]] = {
     "beam": {"protocols", "tree"},
-    "tree": {"protocols", "vocab"},
+    "tree": {"protocols"},
     "constraint": {"protocols", "text", "lexicon", "vocab"},
     "lm.cache": {"protocols", "vocab"},
     "lm.layer": {"protocols"},

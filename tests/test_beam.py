@@ -192,6 +192,25 @@ def test_the_better_of_two_spellings_counts(micro: tuple[Vocabulary, NgramModel]
     assert "ab" in words
 
 
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_the_word_left_aside_takes_no_place(micro: tuple[Vocabulary, NgramModel], k: int) -> None:
+    vocabulary, model = micro
+    tree = tree_of(model, vocabulary)
+    node = tree.walk([BOS])
+
+    def words(k: int, aside: str | None = None) -> list[str]:
+        typed = Typed(vocabulary, "a")
+        found = search(tree, node, typed, vocabulary.spell, k, WIDE, aside)
+        assert found.exact
+        return [word for word, _ in found.words]
+
+    everything = words(9)
+    for aside in (everything[0], everything[k - 1], everything[k], "nowhere"):
+        found = words(k, aside)
+        assert [w for w in found if w != aside] == [w for w in everything if w != aside][:k]
+        assert (aside in found) == (aside in everything[:k])
+
+
 def test_a_word_does_not_win_by_the_mass_of_a_longer_one() -> None:
     vocabulary = Vocabulary(
         train_vocabulary(

@@ -22,12 +22,13 @@ OPTIONS = CacheOptions((90.0, 20.0, 6.0, 4.0, 3.0), (0.4, 0.3, 0.6, 0.5, 0.7))
 
 def test_the_counts_give_what_the_cache_gives() -> None:
     engine = kbengine.load()
-    line = Line("see Katie at the film at eight, see Katie", 1, ("Katie is at the film",) * 3)
+    line = Line("see Katie at the film at eight, see Katie", 1, ("Katie is at the film",) * 20)
     logp, counts = read_line(engine.step_model, engine.vocabulary, line)
     cached = CacheModel(engine.step_model, engine.vocabulary.boundary, OPTIONS)
-    pieces = [*context_pieces(engine.vocabulary, line.earlier, line.text), EOS]
-    state, found = cached.start(), []
-    for piece, after in pairwise(pieces):
+    heard, stepped = context_pieces(engine.vocabulary, line.earlier, line.text)
+    assert heard
+    state, found = cached.start(heard), []
+    for piece, after in pairwise([*stepped, EOS]):
         row, (state,) = cached.step([piece], [state])
         found.append(row[0, after])
     assert np.allclose(mixed_logp(logp, counts, OPTIONS), found[-len(logp) :], atol=1e-4)

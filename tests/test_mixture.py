@@ -166,7 +166,7 @@ def test_a_bundle_carries_it_and_one_of_another_vocabulary_is_refused(tmp_path: 
 def test_what_is_fitted_is_the_mixture() -> None:
     engine = kbengine.load()
     line = Line("see you in london at ten")
-    pieces = [*context_pieces(engine.vocabulary, (), line.text), EOS]
+    pieces = [*context_pieces(engine.vocabulary, (), line.text)[1], EOS]
     size = engine.step_model.vocab_size
     table = build([np.array(pieces[1:] * 9, np.uint16)], size, EVERYTHING)
     logp, _ = read_line(engine.step_model, engine.vocabulary, line)

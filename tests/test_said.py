@@ -69,6 +69,18 @@ def test_its_logp_is_that_of_its_pieces_among_all_that_agree() -> None:
     assert sum(math.exp(c.logp) for c in found) <= 1 + 1e-6
 
 
+@pytest.mark.parametrize("typed", ["chicken", "faith", "cach", "a", "the", "I"])
+def test_what_stands_there_takes_the_place_of_nothing(shipped: kbengine.Engine, typed: str) -> None:
+    earlier = ["so cachie and cachy and cachton and cachski go", "meet cach"]
+    lists = [
+        [c.text for c in shipped.suggest(f"then {typed}", n, earlier, "words")] for n in range(1, 6)
+    ]
+    for n, found in enumerate(lists, 1):
+        assert typed not in found
+        assert len(found) == n
+    assert ("cachie" in lists[-1]) == (typed == "cach")
+
+
 def test_what_is_held_back_stays_held_back() -> None:
     """A word is not asked for by having been said to one."""
     engine, earlier = toy_engine(), ["you bollocks"]

@@ -17,7 +17,7 @@ from kbengine import text
 from kbengine.predict import (
     EARLIER_WINDOW,
     MOST_STEPPED,
-    STEPPED_AT_LEAST,
+    STEPPED_MOVES,
     WINDOW,
     context_pieces,
     recent,
@@ -377,10 +377,10 @@ def test_what_is_read_begins_at_few_places_while_a_text_grows() -> None:
 def test_earlier_messages_are_read_from_the_last_as_far_as_there_is_room() -> None:
     vocabulary = toy_vocabulary()
     two = context_pieces(vocabulary, ["see you", "hello"], "I ")
-    assert two == [
+    assert two == ([], [
         BOS, *vocabulary.encode("see you"), EOS, *vocabulary.encode("hello"), EOS,
         *vocabulary.encode("I "),
-    ]  # fmt: skip
+    ])  # fmt: skip
     assert context_pieces(vocabulary, ["", " ", "see you", "", "hello"], "I ") == two
     message = "hello you " * 10
     most = EARLIER_WINDOW // len(message)
@@ -388,33 +388,32 @@ def test_earlier_messages_are_read_from_the_last_as_far_as_there_is_room() -> No
         kept = recent([message] * count)
         assert kept == [message] * len(kept)
         assert most // 2 <= len(kept) <= most
-        many = context_pieces(vocabulary, [message] * count, "")
-        stepped = len(many) - 1 - last_start(many)
-        assert STEPPED_AT_LEAST <= stepped <= MOST_STEPPED
-        del many[last_start(many)]
-        assert many == [BOS, *([*vocabulary.encode(message), EOS] * len(kept))]
+        heard, stepped = context_pieces(vocabulary, [message] * count, "")
+        assert MOST_STEPPED - 2 * STEPPED_MOVES <= len(stepped) - 1 <= MOST_STEPPED
+        assert stepped[0] == BOS
+        assert vocabulary.boundary[stepped[1]]
+        assert heard + stepped[1:] == [*vocabulary.encode(message), EOS] * len(kept)
     # The first message that is read changes seldom while the conversation grows.
     numbered = [f"{n:03d} {message}" for n in range(200)]
     firsts = {recent(numbered[:n])[0] for n in range(1, 200)}
     assert len(firsts) < 60
-    longest = context_pieces(vocabulary, ["hello you " * 999], "")
-    assert 1 < len(longest) <= EARLIER_WINDOW + 3
-
-
-def last_start(pieces: list[int]) -> int:
-    return len(pieces) - 1 - pieces[::-1].index(BOS)
+    heard, stepped = context_pieces(vocabulary, ["hello you " * 999], "")
+    assert 1 < len(heard) + len(stepped) < EARLIER_WINDOW
 
 
 def test_a_conversation_is_stepped_from_few_places_while_it_grows() -> None:
     vocabulary = toy_vocabulary()
     for count in range(1, 60):
-        pieces = context_pieces(vocabulary, ["see you"] * count, "hello")
-        whole = 1 + count * (len(vocabulary.encode("see you")) + 1)
-        assert (last_start(pieces) > 0) == (whole - 1 > MOST_STEPPED)
+        heard, stepped = context_pieces(vocabulary, ["see you"] * count, "hello")
+        whole = count * (len(vocabulary.encode("see you")) + 1)
+        assert bool(heard) == (whole > MOST_STEPPED)
+        assert stepped[1] != EOS
         # The open message moves nothing.
-        assert context_pieces(vocabulary, ["see you"] * count, "hello you")[: len(pieces)] == pieces
-    starts = {last_start(context_pieces(vocabulary, ["you"] * n, "")) for n in range(1, 100)}
-    assert len(starts) <= 1 + 100 * 2 // (MOST_STEPPED - STEPPED_AT_LEAST)
+        longer = context_pieces(vocabulary, ["see you"] * count, "hello you")
+        assert longer[0] == heard
+        assert longer[1][: len(stepped)] == stepped
+    starts = {len(context_pieces(vocabulary, ["you"] * n, "")[0]) for n in range(1, 100)}
+    assert 2 < len(starts) <= 1 + 200 // STEPPED_MOVES
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from kbengine import Session, said
 from kbengine.beam import BeamOptions
 from kbengine.lm.ngram import NgramModel
-from kbengine.predict import EARLIER_WINDOW, WINDOW, Predictor, context_pieces
+from kbengine.predict import MOST_STEPPED, WINDOW, Predictor, context_pieces
 from kbengine.protocols import Floats
 from kbengine.sources import emoji, words
 from kbengine.sources.phrases import PhraseOptions, PhraseSource
@@ -31,7 +31,7 @@ from tests.toys import messages, toy_emoji, toy_lexicon, toy_model, toy_vocabula
 # A token of c characters is at most 3 c letters in normal form (Unicode, UAX #15: NFC of
 # UTF-32) and a piece for each letter and for the mark before them: 4 c at most. A message of
 # c characters has at most c tokens, and one piece for its end.
-MOST_CONTEXT = 1 + 4 * WINDOW + 5 * EARLIER_WINDOW
+MOST_CONTEXT = 1 + 4 * WINDOW + MOST_STEPPED
 
 
 @functools.cache
@@ -117,7 +117,9 @@ def counted() -> tuple[Counting, Session]:
 
 def context_of(session: Session) -> tuple[int, ...]:
     """The path of the committed text."""
-    return tuple(context_pieces(toy_vocabulary(), session.context.earlier, session.context.before))
+    context = session.context
+    heard, stepped = context_pieces(toy_vocabulary(), context.earlier, context.before)
+    return (*heard, *stepped)
 
 
 def steps_of_context(model: Counting, session: Session) -> list[tuple[int, ...]]:
@@ -269,4 +271,4 @@ def test_a_conversation_of_any_length_costs_its_end() -> None:
     session.set_context("see you ", ["hello you"] * 10_000)
     session.suggest(3)
     assert len(model.advanced) <= MOST_CONTEXT
-    assert len(model.advanced) < 2 * EARLIER_WINDOW
+    assert len(model.advanced) <= MOST_STEPPED + len(toy_vocabulary().encode("see you "))

@@ -38,7 +38,7 @@ def counts_along(pieces: Sequence[int], begin: int, boundary: NDArray[np.bool_])
     after: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
     weights = np.where(boundary, 1.0, CacheOptions().inside)
     found = np.zeros((len(pieces) - begin, ORDERS, 3))
-    for place in range(1, len(pieces)):
+    for place in range(len(pieces)):
         histories = [tuple(pieces[place - k : place]) for k in range(min(ORDERS, place + 1))]
         if place >= begin:
             for k, history in enumerate(histories):
@@ -56,11 +56,11 @@ def read_line(
     model: LanguageModel, vocabulary: Vocabulary, line: Line
 ) -> tuple[NDArray[np.float64], Table]:
     """Of a line's pieces and its end: log P by the language model [N], and `counts_along`."""
-    before = context_pieces(vocabulary, line.earlier, "")
+    heard, stepped = context_pieces(vocabulary, line.earlier, "")
+    before = [*heard, *stepped]
     pieces = [*before, *vocabulary.encode(line.text), EOS]
-    begin = len(before) - 1 - before[::-1].index(BOS)
-    state = model.start(before[:begin])
-    for piece in before[begin:-1]:
+    state = model.start(heard)
+    for piece in stepped[:-1]:
         (state,) = model.advance([piece], [state])
     logps = []
     for place in range(len(before), len(pieces)):

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
         for text in texts:
             parts = []
             for line in text.lines:
-                before = context_pieces(engine.vocabulary, line.earlier, "")
+                _, before = context_pieces(engine.vocabulary, line.earlier, "")
                 pieces = [*before, *engine.vocabulary.encode(line.text), EOS]
                 logp, _ = read_line(engine.step_model, engine.vocabulary, line)
                 parts.append((logp, shares_along(model.table, pieces, len(before))))

@@ -101,14 +101,14 @@ PRESETS = {
     # A bundle of 2.3 MB.
     "nano": Preset(
         vocabulary=VocabularyOptions(),
-        phases=(START, cut_out(20e6, 2e-3, width=80, cells=640)),
+        phases=(START, cut_out(40e6, 2e-3, width=80, cells=640)),
         lexicon_size=40_000,
         lexicon_least=3.0,
     ),
     # A bundle of 5.0 MB.
     "small": Preset(
         vocabulary=VocabularyOptions(),
-        phases=(START, cut_out(12e6, 1.5e-3, width=176, cells=1024)),
+        phases=(START, cut_out(24e6, 1.5e-3, width=176, cells=1024)),
         lexicon_size=80_000,
         lexicon_least=3.0,
     ),

@@ -53,7 +53,8 @@ class _Lane:
             self.spans.append((first, len(self.pieces)))
             done = word.end
         self.pieces += [*vocabulary.encode(line.text[done:]), EOS]
-        self.node = tree.walk(context_pieces(vocabulary, line.earlier, ""))
+        heard, pieces = context_pieces(vocabulary, line.earlier, "")
+        self.node = tree.walk(pieces, heard)
         self.logp: list[float] = []  # of each piece
         self.end_logp: list[float] = []  # of a boundary in its place
 

@@ -42,7 +42,7 @@ class CacheOptions:
     inside: float = 6.0
 
 
-_NEVER = frozenset((BOS, UNK))  # stands only first; is many things
+_NEVER = frozenset((BOS, UNK))  # is no part of a text; is many things
 _STRIDE = 16  # the pieces that are indexed fall so many behind, and are so many more then
 
 

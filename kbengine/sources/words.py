@@ -46,10 +46,11 @@ class WordSource:
             found = query.found[k] = Found([], -math.inf, True)
         if found is None:
             spell, options = self._vocabulary.spell, BeamOptions(calls=BeamOptions.calls + k)
-            aside = query.lower if self.written(query, query.lower) == query.raw else None
+            aside = self._stands(query)
             known = Known(self._lexicon, query.lower)
             found = search(self._tree, query.node, known, spell, k, options, aside)
-            if len(found.words) < k and query.typed and text.is_word(query.lower + "a"):
+            few = sum(word != aside for word, _ in found.words) < k
+            if few and query.typed and text.is_word(query.lower + "a"):
                 any_word = Typed(self._vocabulary, query.lower)
                 free = search(self._tree, query.node, any_word, spell, k, UNKNOWN_OPTIONS, aside)
                 found = self._join(found, free, k, aside)
@@ -74,7 +75,8 @@ class WordSource:
             hypothesis = self._spelt(query.node, pieces, least)
             if hypothesis is not None:
                 best[word] = hypothesis
-                bisect.insort(scores, hypothesis.score)
+                if word != aside:
+                    bisect.insort(scores, hypothesis.score)
                 mass = float(np.logaddexp(mass, hypothesis.score))
         if len(best) == len(found.words):
             return found
@@ -108,6 +110,11 @@ class WordSource:
         written = query.place.said.get(word) or self._lexicon.in_sentence(word)
         return text.follow_case(written, query.typed, query.place.sentence_start)
 
+    def _stands(self, query: Query) -> str | None:
+        """The word in lower case that stands in the field already, as it should be written."""
+        stands = query.typed and self.written(query, query.lower) == query.raw
+        return query.lower if stands else None
+
     def _candidate(
         self, query: Query, word: str, hypothesis: Hypothesis, total: float
     ) -> Candidate:
@@ -126,15 +133,14 @@ class WordSource:
         Words that are not `offered` give their places to the next."""
         found = self.search(query, n)
         total = found.total_logp if query.typed else 0.0
-        asked = n
+        aside, asked = self._stands(query), n
         while True:
-            kept = [(word, hyp) for word, hyp in found.words if offered(word)]
-            words = (self._candidate(query, word, hyp, total) for word, hyp in kept)
-            shown = [word for word in words if word.text != query.raw][:n]
-            all_known = len(kept) == len(found.words) or len(found.words) < asked
+            words = [(word, hyp) for word, hyp in found.words if word != aside]
+            kept = [(word, hyp) for word, hyp in words if offered(word)][:n]
+            all_known = len(kept) == len(words) or len(words) < asked
             asked *= 2
-            if len(shown) == n or all_known or asked > MOST_WORDS:
-                return shown
+            if len(kept) == n or all_known or asked > MOST_WORDS:
+                return [self._candidate(query, word, hyp, total) for word, hyp in kept]
             found = self.search(query, asked)
 
     def literal(self, query: Query, n: int) -> Candidate:
