@@ -53,7 +53,7 @@ def predict(model: MixtureModel, path: list[int]) -> np.ndarray:
 
 @given(paths)
 def test_it_is_the_formula_and_sums_to_one(path: list[int]) -> None:
-    table = build([TEXT], SIZE, EVERYTHING)
+    table = build([TEXT], SIZE, EVERYTHING, [1])
     model = MixtureModel(BASE, table, OPTIONS)
     got = predict(model, path)
     state = BASE.start()
@@ -71,7 +71,7 @@ def test_it_is_the_formula_and_sums_to_one(path: list[int]) -> None:
 
 
 def test_a_batch_gives_what_each_gives_alone() -> None:
-    model = MixtureModel(BASE, build([TEXT], SIZE, EVERYTHING), OPTIONS)
+    model = MixtureModel(BASE, build([TEXT], SIZE, EVERYTHING, [1]), OPTIONS)
     states = [model.advance([p], [model.start()])[0] for p in (BOS, 5, 6)]
     together, after = model.step([5, 6, 7], states)
     for piece, state, row, end in zip([5, 6, 7], states, together, after, strict=True):
@@ -81,7 +81,7 @@ def test_a_batch_gives_what_each_gives_alone() -> None:
 
 
 def test_shares_are_those_of_the_text() -> None:
-    table = build([TEXT], SIZE, EVERYTHING)
+    table = build([TEXT], SIZE, EVERYTHING, [1])
     single, double, triple = grams(1), grams(2), grams(3)
     step = math.exp(0.5 / STEPS_PER_NAT)
     for history in (5, 6, 8, EOS):
@@ -99,10 +99,10 @@ def test_shares_are_those_of_the_text() -> None:
 
 
 def test_the_options_bound_it_and_a_triple_needs_its_pair() -> None:
-    small = build([TEXT], SIZE, NgramOptions(6, 4))
+    small = build([TEXT], SIZE, NgramOptions(6, 4), [1])
     assert len(small.pairs) <= 6
     assert len(small.triples) <= 4
-    whole = build([TEXT], SIZE, EVERYTHING)
+    whole = build([TEXT], SIZE, EVERYTHING, [1])
     assert len(whole) > len(small) > 0
     for first in range(SIZE):
         for second in range(SIZE):
@@ -112,8 +112,26 @@ def test_the_options_bound_it_and_a_triple_needs_its_pair() -> None:
                 assert grams(2)[first, second] >= LEAST_HISTORY
 
 
+def test_sources_count_by_their_weights() -> None:
+    one = np.array([5, 6, EOS] * 3, np.uint16)
+    other = np.array([5, 7, EOS] * 2, np.uint16)
+    table = build([one, other], SIZE, EVERYTHING, [2, 0.5])
+    (pieces, shares2), _ = shares(table, -1, 5)
+    wanted = {
+        6: 2 * (3 - DISCOUNT) / (2 * 3 + 0.5 * 2),
+        7: 0.5 * (2 - DISCOUNT) / (2 * 3 + 0.5 * 2),
+    }
+    assert dict(zip(pieces.tolist(), shares2.tolist(), strict=True)) == pytest.approx(
+        wanted, rel=0.04
+    )
+    thrice = build([one, other], SIZE, EVERYTHING, [6, 1.5])
+    assert thrice.to_bytes() == table.to_bytes()
+    alone = build([one], SIZE, EVERYTHING, [1])
+    assert build([one, other], SIZE, EVERYTHING, [2, 0]).to_bytes() == alone.to_bytes()
+
+
 def test_a_table_is_written_and_read() -> None:
-    table = build([TEXT], SIZE, EVERYTHING)
+    table = build([TEXT], SIZE, EVERYTHING, [1])
     again = NgramTable.from_bytes(table.to_bytes())
     assert again.to_bytes() == table.to_bytes()
     assert len(again) == len(table) > 0
@@ -122,7 +140,7 @@ def test_a_table_is_written_and_read() -> None:
 @given(st.integers(0, 2**31))
 @settings(max_examples=300)
 def test_a_broken_table_is_refused_or_still_a_table(seed: int) -> None:
-    data = bytearray(build([TEXT], SIZE, NgramOptions(30, 30)).to_bytes())
+    data = bytearray(build([TEXT], SIZE, NgramOptions(30, 30), [1]).to_bytes())
     rng = np.random.default_rng(seed)
     for _ in range(rng.integers(1, 4)):
         data[rng.integers(len(data))] = rng.integers(256)
@@ -145,7 +163,7 @@ def test_a_bundle_carries_it_and_one_of_another_vocabulary_is_refused(tmp_path: 
     pieces = plain.vocabulary.encode("see you in london")
     text = np.array([*pieces, EOS] * 20, np.uint16)
     for vocab_size in (size, size + 1):
-        table = build([text], vocab_size, EVERYTHING)
+        table = build([text], vocab_size, EVERYTHING, [1])
         write_bundle(
             tmp_path / f"{vocab_size}.bundle",
             manifest,
@@ -168,7 +186,7 @@ def test_what_is_fitted_is_the_mixture() -> None:
     line = Line("see you in london at ten")
     pieces = [*context_pieces(engine.vocabulary, (), line.text)[1], EOS]
     size = engine.step_model.vocab_size
-    table = build([np.array(pieces[1:] * 9, np.uint16)], size, EVERYTHING)
+    table = build([np.array(pieces[1:] * 9, np.uint16)], size, EVERYTHING, [1])
     logp, _ = read_line(engine.step_model, engine.vocabulary, line)
     along = shares_along(table, pieces, 1)
     model, found = MixtureModel(engine.step_model, table, OPTIONS), []

@@ -146,7 +146,10 @@ def random_model(options: ModelOptions, rng: np.random.Generator) -> RecurrentLM
 def a_fit(folder: Path, before: dict[str, Any] | None = None, **options: Any) -> Fit:
     """A run on a few hundred made-up messages."""
     rng = np.random.default_rng(3)
-    ids = np.concatenate([[*rng.integers(3, 30, 6), EOS] for _ in range(400)]).astype(np.uint16)
+    common = rng.integers(3, 30, (400, 6)) * (rng.random((400, 6)) < 0.7)
+    ids = (
+        np.append(np.where(common, common, 5), np.full((400, 1), EOS), 1).ravel().astype(np.uint16)
+    )
     given: dict[str, Any] = {"negatives": 16, **options}
     made = FitOptions(pieces=8 * 8 * 30, lanes=8, steps=8, eval_every=10, stretch=4, **given)
     return Fit(folder, ModelOptions(30, 12, 16), made, [ids], [1.0], ids[:700], before)
@@ -196,9 +199,9 @@ def test_the_sum_of_the_softmax_is_right_on_average(tmp_path: Path, common: floa
     fit.model.assign_by_name(random_model(fit.model.options, rng).weights_by_name())
     row = rng.normal(0, 1, 12).astype(np.float32)
     logits = fit.model.logits(row[None, None]).numpy()[0, 0].astype(np.float64)
-    draws = [fit._negatives(step) for step in range(3000)]
+    draws = [fit._negatives.draw(step) for step in range(3000)]
     loss = tf.function(fit._loss)
-    for target in (EOS, 7):
+    for target in (EOS, 5, 29):  # as often as all others together, a third of that, seldom
         inverse = np.exp(np.log(np.exp(logits).sum()) - logits[target])  # 1 / P(target)
         lanes = tf.tile(row[None, None], (1, 2, 1)), tf.fill((1, 2), target)
         found = [float(loss(*lanes, tf.constant(negatives))) for negatives in draws]
@@ -206,9 +209,15 @@ def test_the_sum_of_the_softmax_is_right_on_average(tmp_path: Path, common: floa
 
 
 def test_with_as_many_negatives_as_pieces_nothing_is_drawn(tmp_path: Path) -> None:
-    fit = a_fit(tmp_path, negatives=30)
-    assert sorted(fit._negatives(1)) == list(range(30))
-    assert not fit._logq.any()
+    negatives = a_fit(tmp_path, negatives=30)._negatives
+    assert sorted(negatives.draw(1)) == list(range(30))
+    assert not negatives.logq.any()
+
+
+@pytest.mark.parametrize("common", [-0.1, 0.99, 1.5])
+def test_some_negatives_must_be_left_to_draw(tmp_path: Path, common: float) -> None:
+    with pytest.raises(ValueError, match="commonest"):
+        a_fit(tmp_path, common=common)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.25])

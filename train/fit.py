@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from kbengine.vocab import BOS, EOS
 from train.corpus import one_pass
 from train.model import ModelOptions, RecurrentLM, State
+from train.negatives import Negatives
 from train.options import FitOptions
 from train.progress import Progress
 from train.recurrence import sampled_softmax
@@ -124,11 +125,13 @@ def read_facts(
     with np.load(path) as saved:
         facts: dict[str, Any] = json.loads(str(saved["facts"]))
     mend = "give another --work folder, or remove it"
-    given = {**asdict(options), **asdict(shape)}
-    for name, value in {**facts.get("options", {}), **facts["shape"]}.items():
-        if given[name] != value and name not in MAY_CHANGE:
-            raise ValueError(f"{path} was begun with {name} {value}, not {given[name]}; {mend}")
-    if facts.get("weights", list(weights)) != list(weights):
+    begun = {**facts["options"], **facts["shape"]}
+    for name, value in {**asdict(options), **asdict(shape)}.items():
+        if begun.get(name) != value and name not in MAY_CHANGE:
+            raise ValueError(
+                f"{path} was begun with {name} {begun.get(name, 'unknown')}, not {value}; {mend}"
+            )
+    if facts["weights"] != list(weights):
         raise ValueError(f"{path} was begun with other weights of the sources; {mend}")
     return facts
 
@@ -166,18 +169,7 @@ class Fit:
         counts = np.zeros(shape.vocab_size)
         for ids, weight in zip(encoded, weights, strict=True):
             counts += weight * np.bincount(ids, minlength=shape.vocab_size)
-        # The common pieces stand for themselves in the sum, the drawn ones for the rest.
-        order = np.argsort(-counts, kind="stable").astype(np.int32)
-        few = options.negatives < shape.vocab_size
-        most = round(options.common * options.negatives) if few else shape.vocab_size
-        self._common, self._rest = np.split(order, [most])
-        self._drawn = options.negatives - most if few else 0
-        chance = np.maximum(counts[self._rest], 1.0) ** options.power
-        chance /= chance.sum()
-        self._until = np.cumsum(chance)
-        self._until[-1:] = 1.0  # rounding must leave no number beyond the last piece
-        self._logq = np.zeros(shape.vocab_size, np.float32)
-        self._logq[self._rest] = np.log(self._drawn * chance)
+        self._negatives = Negatives(counts, options)
         self.step = 0
         self.stop = False  # set it, from a signal say, to save and end after this step
         self.best = math.inf
@@ -191,11 +183,6 @@ class Fit:
     @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.npz"
-
-    def _negatives(self, step: int) -> NDArray[np.int32]:
-        rng = np.random.default_rng([self.options.seed, 7, step])
-        drawn = self._rest[np.searchsorted(self._until, rng.random(self._drawn))]
-        return np.concatenate([self._common, drawn])
 
     @tf.function  # type: ignore[untyped-decorator]
     def _train_step(
@@ -221,8 +208,9 @@ class Fit:
         """Nats a piece: outputs [T, B, P], int32[T, B] targets, int32[S] negatives."""
         model = self.model
         other_rows = tf.gather(model.table, negatives)
-        other_bias = tf.gather(model.bias, negatives) - tf.gather(self._logq, negatives)
-        right_bias = model.bias - (self._logq if self.options.target_drawn else 0.0)
+        logq = self._negatives.logq
+        other_bias = tf.gather(model.bias, negatives) - tf.gather(logq, negatives)
+        right_bias = model.bias - (logq if self.options.target_drawn else 0.0)
         loss = 0.0
         for out, right in zip(
             tf.split(outputs, self.STREAMS, 1), tf.split(targets, self.STREAMS, 1), strict=True
@@ -262,7 +250,7 @@ class Fit:
             bar.start_at(self.step * piece_count)
             while not self._ended and not self.stop:
                 inputs, targets = self._stream.batch(self.step)
-                negatives = self._negatives(self.step)
+                negatives = self._negatives.draw(self.step)
                 self._optimizer.learning_rate.assign(o.rate_at(self.step))
                 loss, self._state = self._train_step(
                     inputs, targets, negatives, self._state, tf.constant(self.step)

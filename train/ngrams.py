@@ -69,13 +69,14 @@ def build(
     encoded: Sequence[NDArray[np.uint16]],
     vocab_size: int,
     options: NgramOptions,
-    weights: Sequence[float] | None = None,
+    weights: Sequence[float],
 ) -> NgramTable:
     """The table of a text: pieces uint16[N] of each source, each message closed by EOS, and how
-    much each source counts."""
-    text = np.concatenate(encoded).astype(np.int64)
-    weights = [1.0] * len(encoded) if weights is None else weights
-    weight = np.repeat(np.array(weights, np.float32), [len(ids) for ids in encoded])
+    much each source counts, 0 for not at all."""
+    counted = [ids for ids, weight in zip(encoded, weights, strict=True) if weight > 0]
+    text = np.concatenate(counted).astype(np.int64)
+    each = np.array([weight for weight in weights if weight > 0], np.float32)
+    weight = np.repeat(each, [len(ids) for ids in counted])
     single = np.bincount(text, weight, minlength=vocab_size)
     p1 = np.maximum(single, 0.5) / single.sum()
     pairs = _count((text[:-1] << BITS) | text[1:], weight[:-1])

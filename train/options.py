@@ -16,7 +16,7 @@ class FitOptions:
     `common`, are the commonest; the others are drawn by their count to the power of `power`.
     target_drawn: the target's own term is divided by how often it is drawn as well, as Jean et
     al. 2015 do; with its own draws left out this overrates what is common and likely
-    (EXPERIMENTS.md, *The loss*). Models that were begun so can be made again.
+    (EXPERIMENTS.md, *The loss*). The shipped model was begun so.
     reset: chance that a message stands alone; otherwise it follows the one before it.
     stretch: how many messages stay together when the text is shuffled.
     warm, flat: shares of the run spent warming up and at the full rate; the rest is a

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from train import recipe
+from train.corpus import Source
 from train.ngrams import NgramOptions
 from train.options import FitOptions
 from train.vocab import VocabularyOptions
@@ -21,6 +22,10 @@ class Phase:
     width: int
     cells: int
     weights: Mapping[str, float] = field(default_factory=dict)
+
+    def weights_of(self, sources: Sequence[Source]) -> list[float]:
+        """How much each source counts in this phase."""
+        return [self.weights.get(source.name, source.weight) for source in sources]
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,8 @@ PRESETS = {
                 cells=1536,
                 weights=recipe.TALK,
             ),
-            # The small sources were read twenty times by now, and are known by heart: less of them.
+            # The small sources were read twenty times by now, and are known by heart: less of them
+            # than before. The sum of the softmax as it should be, see EXPERIMENTS.md, *The loss*.
             Phase(
                 FitOptions(
                     pieces=80e6, lanes=256, steps=64, negatives=2048, rate=1e-3, last_rate=1e-5,

@@ -134,7 +134,7 @@ def sampled_softmax(
     other_rows [S, P], other_bias [S]: those of the negatives, shared by all rows, each bias
     less the log of how often that piece is expected in the sample, so that the sum over
     the sample is that over all pieces but the target. hit bool[N, S]: negatives that are a
-    row's own target, masked: that stands in the sum by itself.
+    row's own target, masked: that stands in the sum by itself, with its `true_bias`.
     """
     out, others = _half(outputs), _half(other_rows)
     true = tf.reduce_sum(outputs * true_rows, -1) + true_bias

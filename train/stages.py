@@ -152,7 +152,7 @@ def fit(work: Path, preset: Preset, dev_files: Sequence[Path], dev_lines: int) -
             work / f"phase{number}",
             ModelOptions(len(vocabulary), phase.width, phase.cells),
             phase.fit,
-            [phase.weights.get(s.name, s.weight) for s in sources],
+            phase.weights_of(sources),
         )
         for number, phase in enumerate(preset.phases, 1)
     ]
@@ -231,7 +231,8 @@ def make_bundle(
     table = build_emoji_table(cldr)
     ngrams = None  # of all the text, with what a run without dev files held back
     if preset.ngrams is not None:
-        ngrams = build_ngrams(encoded_text(work), len(vocabulary), preset.ngrams)
+        weights = preset.phases[-1].weights_of(read_text(work).sources)
+        ngrams = build_ngrams(encoded_text(work), len(vocabulary), preset.ngrams, weights)
     letters = sorted({c for t in vocabulary.first_letters.texts for c in t if c.isalpha()})
     notice = read_text(work).notice
     manifest = {

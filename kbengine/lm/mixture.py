@@ -2,9 +2,9 @@
 
 A recurrent model of a few megabytes generalises well and remembers set phrases less well. The
 table holds the pairs and triples of pieces that say most beyond what shorter ones say, each
-with its share q = (c(h, w) - D) / c(h) of what followed its history h in the training text
-(absolute discounting: Ney, Essen & Kneser 1994). The mass that the table does not hold stays
-with the language model, so nothing needs a back-off and the sum is 1:
+with its share q(h w) of what followed its history h in the training text, discounted for how
+seldom it stands there (absolute discounting: Ney, Essen & Kneser 1994). The mass that the table
+does not hold stays with the language model, so nothing needs a back-off and the sum is 1:
 
     P(w | x y) = (1 - a m(y) - b m(x y)) P_lm(w) + a q(y w) + b q(x y w),    m(h) = sum_w q(h w)
 
