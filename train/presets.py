@@ -147,6 +147,17 @@ PRESETS = {
                 cells=1536,
                 weights=recipe.LAST,
             ),
+            # And talk once more, at a low rate.
+            Phase(
+                FitOptions(
+                    pieces=30e6, lanes=256, steps=64, negatives=2048, rate=6e-4, last_rate=1e-5,
+                    warm=0.02, flat=0.1, reset=0.35, dropout=0.1, begin_share=0.35, stretch=32,
+                    seed=4, eval_every=200, patience=99, save_every_s=150,
+                ),
+                width=256,
+                cells=1536,
+                weights=recipe.TALK,
+            ),
         ),
         lexicon_size=80_000,
         lexicon_least=3.0,

@@ -231,7 +231,7 @@ def make_bundle(
     table = build_emoji_table(cldr)
     ngrams = None  # of all the text, with what a run without dev files held back
     if preset.ngrams is not None:
-        weights = preset.phases[-1].weights_of(read_text(work).sources)
+        weights = [source.weight for source in read_text(work).sources]
         ngrams = build_ngrams(encoded_text(work), len(vocabulary), preset.ngrams, weights)
     letters = sorted({c for t in vocabulary.first_letters.texts for c in t if c.isalpha()})
     notice = read_text(work).notice
