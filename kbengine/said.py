@@ -20,6 +20,8 @@ class Said:
 
     def __init__(self, lexicon: Lexicon) -> None:
         self._known: Callable[[str], bool] = functools.lru_cache(4096)(lexicon.__contains__)
+        # A message is asked about at every word of those after it.
+        self._unknown = functools.lru_cache(64)(self._unknown_words)
 
     def words(self, texts: Iterable[str]) -> dict[str, str]:
         """Each unknown word of some texts in lower case -> as it was last written.
@@ -29,9 +31,13 @@ class Said:
         """
         found: dict[str, str] = {}
         for whole in texts:
-            for word, start in text.count_casings(text.normalise(whole)):
-                lower = word.lower()
-                if 1 < len(word) <= LONGEST and not self._known(lower):
-                    before = found.pop(lower, word)  # the last said stands last
-                    found[lower] = before if start else word
+            for lower, word, start in self._unknown(whole):
+                before = found.pop(lower, word)  # the last said stands last
+                found[lower] = before if start else word
         return dict(list(found.items())[-MOST:])
+
+    def _unknown_words(self, whole: str) -> list[tuple[str, str, bool]]:
+        """Those of a text in lower case, as written, and whether each starts a sentence."""
+        casings = text.count_casings(text.normalise(whole))
+        words = ((word.lower(), word, start) for word, start in casings if 1 < len(word) <= LONGEST)
+        return [each for each in words if not self._known(each[0])]

@@ -117,7 +117,7 @@ PRESETS = {
         lexicon_size=80_000,
         lexicon_least=3.0,
     ),
-    # The shipped model, a bundle of 9.9 MB: four hours on two cores beside other work.
+    # The shipped model, a bundle of 9.9 MB: five hours on two cores beside other work.
     "base": Preset(
         vocabulary=VocabularyOptions(),
         phases=(
