@@ -12,7 +12,7 @@ import mmap
 from kbengine.errors import ModelError
 
 # What a process grows by, from `import kbengine` over loading to the end of some typing in
-# several fields: `python -m tests.memory [BUNDLE]` says 78.1 MB for the shipped bundle, whose
+# several fields: `python -m tests.memory [BUNDLE]` says 69.7 MB for the shipped bundle, whose
 # parts have 12.0 MB, 62.7 MB for the one before with 7.4 MB, and 8.2 MB for that of
 # `tests.toys` with 0.23 MB. Fields that stay open take some 4 MB more each.
 _FIXED_BYTES = 8_000_000
