@@ -321,7 +321,8 @@ def test_pieces_are_shared_and_seeds_follow() -> None:
 
 
 def test_the_weights_of_phases_name_sources_of_the_recipe() -> None:
-    assert recipe.TALK.keys() <= recipe.FREE.keys() | recipe.UNCLEAR.keys()
+    for weights in (recipe.TALK, recipe.EVEN):
+        assert weights.keys() <= recipe.FREE.keys() | recipe.UNCLEAR.keys()
     assert Source(Path("corpora/train/chat.txt.gz")).name == "chat"
     assert Source(Path("my.own.txt")).name == "my.own"
 

@@ -93,8 +93,8 @@ PRESETS = {
         phases=(
             Phase(
                 FitOptions(
-                    pieces=1e5, lanes=8, steps=16, negatives=256, rate=6e-3,
-                    eval_every=50, stretch=8, patience=4,
+                    pieces=1e5, lanes=8, steps=16, negatives=256, rate=6e-3, eval_every=50,
+                    stretch=8, patience=4,
                 ),
                 width=48,
                 cells=96,
@@ -145,7 +145,7 @@ PRESETS = {
                 ),
                 width=256,
                 cells=1536,
-                weights=recipe.LAST,
+                weights=recipe.EVEN,
             ),
             # And talk once more, at a low rate.
             Phase(

@@ -2,7 +2,7 @@
 
 Weights follow what people type on phones, not size: the Reddit posts are two thirds of
 all words, and American prose of 2013; text messages and chat are 2 %. They are set by
-hand; no other mixture was tried yet. Of the research folder only sources that do not
+hand; what was tried stands in EXPERIMENTS.md. Of the research folder only sources that do not
 forbid commercial use stand here.
 """
 
@@ -60,8 +60,8 @@ UNCLEAR = {
     "tweets_mixed": (2.0, "SemEval research data, Twitter terms hold"),
     "webtext_overheard": (2.0, "none stated"),
 }
-# The weights of the last phase: talk counts more, prose and advice on computers less. Set
-# by hand; the sources not named keep their weight.
+# The weights of the phases for talk, the last among them: talk counts more, prose and advice on
+# computers less. Set by hand; the sources not named keep their weight.
 TALK = {
     "self_dialogue": 2.2,
     "reddit_posts_1": 0.55,
@@ -81,8 +81,8 @@ TALK = {
 }
 
 
-# How much each counts at last: nearly every text about as often as it was written.
-LAST = {
+# Those of a phase between: nearly every text about as often as it was written.
+EVEN = {
     "self_dialogue": 1.6,
     "reddit_posts_1": 0.6,
     "reddit_posts_2": 0.6,
