@@ -28,8 +28,8 @@ EARLIER_WINDOW = 1024
 # Pieces of earlier messages that are stepped; those before them are only heard: the cache and
 # the words of the conversation know them. The cut moves in steps, as above. What fewer of them
 # lose stands in train/EXPERIMENTS.md, *Message starts*.
-MOST_STEPPED = 80
-STEPPED_MOVES = 16
+MOST_STEPPED = 72
+STEPPED_MOVES = 8
 MOST = 100  # candidates that can be asked for; each more is another word to prove the best
 PLACES = 3  # shown where neither a number nor slots say how many
 

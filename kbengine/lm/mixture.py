@@ -48,9 +48,9 @@ class MixtureOptions:
     """a where no triple begins as the path ends, a where one does, and b: found by ``python -m
     train mixture --text`` on 500 lines of each dev set."""
 
-    pair: float = 0.15
+    pair: float = 0.1
     pair_beside: float = 0.02
-    triple: float = 0.2
+    triple: float = 0.15
 
 
 class NgramTable:
