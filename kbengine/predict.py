@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 
 from kbengine import text
 from kbengine.emojitable import EmojiTable
@@ -157,7 +158,7 @@ class Predictor:
             found = self._words(query, n, offered)
         if slots.wants("phrase"):
             phrases = self.phrases.propose(query, n)
-            found += [c for c in phrases if all(map(offered.offers, c.text.lower().split(" ")))]
+            found += [c for c in phrases if _may_be_offered(c, query, offered)]
         if slots.wants("emoji"):
             found += self._emoji(query, n, offered)
         if query.typed and slots.wants("literal"):
@@ -166,7 +167,8 @@ class Predictor:
 
     def _words(self, query: Query, n: int, offered: WordFilter) -> list[Candidate]:
         """The n best words that may be offered."""
-        return self.words.propose(query, n, partial(offered.offers, typed=query.lower))
+        offers = partial(offered.offers, typed=query.lower, before=query.place.last_word)
+        return self.words.propose(query, n, offers)
 
     def _emoji(self, query: Query, n: int, offered: WordFilter) -> list[Candidate]:
         """The n best emoji that may be offered."""
@@ -185,3 +187,9 @@ class Predictor:
         query = self.query(context)
         words = self._words(query, n, NOTHING_HELD_BACK if unfiltered else self._filter)
         return rank([*words, self.words.literal(query, n)])[:n]
+
+
+def _may_be_offered(phrase: Candidate, query: Query, offered: WordFilter) -> bool:
+    """Whether each of its words may be offered after the one before it."""
+    words = [query.place.last_word, *phrase.text.lower().split(" ")]
+    return all(offered.offers(word, before=before) for before, word in pairwise(words))

@@ -8,7 +8,8 @@ entry, with one of two classes:
 
 A word stands in lower case and in normal form; one that ends in ``*`` stands for all words
 that begin so (``fuck*``). A word's own line counts before such a beginning, a longer
-beginning before a shorter one. An emoji may stand in the place of a word.
+beginning before a shorter one. Two words (``kill yourself``) are the second after the first, which
+counts before what the second is by itself. An emoji may stand in the place of a word.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class WordFilter:
         for entry in entries:
             if not _can_be(entry):
                 raise ValueError(
-                    f"{entry[:_LONGEST]!r} is no word in lower case, beginning of one, or emoji"
+                    f"{entry[:_LONGEST]!r} is no word in lower case, beginning of one, two words "
+                    "or emoji"
                 )
         self._entries = dict(entries)
         self._words = {e: c for e, c in entries.items() if not e.endswith("*")}
@@ -67,24 +69,32 @@ class WordFilter:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def class_of(self, word: str) -> WordClass | None:
-        """The class of a word in lower case, or of an emoji; None for nearly all. What is
-        another's (``'s``) is of the class of the word."""
-        found = self._words.get(word) or self._words.get(word.removesuffix("'s"))
+    def class_of(self, word: str, before: str = "") -> WordClass | None:
+        """The class of a word in lower case that follows another, or of an emoji; None for nearly
+        all. What is another's (``'s``) is of the class of the word."""
+        entries = (f"{before} {word}", word, word.removesuffix("'s"))
+        found = next((self._words[entry] for entry in entries if entry in self._words), None)
         for length in self._lengths if found is None else ():
             found = self._beginnings.get(word[:length])
             if found is not None:
                 break
         return found
 
-    def offers(self, word: str, typed: str = "") -> bool:
-        """Whether a word, in lower case, may be offered where `typed` stands of it."""
-        found = self.class_of(word)
+    def offers(self, word: str, typed: str = "", before: str = "") -> bool:
+        """Whether a word, in lower case, may be offered where `typed` stands of it, after the word
+        `before`."""
+        found = self.class_of(word, before)
         return found is None or (word == typed if found == "offensive" else bool(typed))
 
 
 def _can_be(entry: str) -> bool:
-    """Whether there can be a word, a beginning or an emoji of this spelling."""
+    """Whether there can be a word, a beginning, an emoji or two words of this spelling."""
+    if entry.count(" ") == 1 and "*" not in entry:
+        return (
+            len(entry) <= _LONGEST
+            and all(map(text.is_word, entry.split(" ")))
+            and (entry == text.normalise(entry).lower())
+        )
     word = entry.removesuffix("*")
     if not 0 < len(entry) <= _LONGEST or word != text.normalise(word).lower():
         return False

@@ -14,6 +14,7 @@ from kbengine.bundle import write_bundle
 from kbengine.cli import main as kbengine
 from tests.toys import messages, toy_bundle, toy_manifest, toy_parts
 from train.__main__ import main
+from train.bundle import measured
 from train.sizes import about, common_sets, read_labels, read_results, sizes
 
 TEXTS = {
@@ -204,3 +205,14 @@ def test_a_damaged_evaluation_is_refused(
     damage(read)
     with pytest.raises(ValueError, match="is a damaged result; measure again"):
         read_results(written(tmp_path / "a.json", read))
+
+
+def test_a_card_shows_what_was_measured(world: Path) -> None:
+    path = world / "small-chat-more-3.json"
+    rows = measured([path]).strip().split("\n")
+    assert [row.split(" | ")[0] for row in rows[2:]] == ["| chat", "| more"]
+    chat = figures_of(path)["chat.txt"]
+    assert f"| 3 | {100 * chat['ksr']:.1f} | {chat['wall_p50_ms']:.2f} |" in rows[2]
+    assert measured([]) == ""
+    with pytest.raises(ValueError, match="cannot be read"):
+        measured([world / "none.json"])

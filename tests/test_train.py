@@ -300,7 +300,7 @@ def test_a_batch_equals_its_rows_and_probabilities_sum_to_1(work: Path) -> None:
 def test_export_agrees_with_the_float_model_or_refuses(work: Path, tmp_path: Path) -> None:
     model, _ = load_best(work / "phase1")
     pieces = np.concatenate([[BOS], np.load(work / "dev.npy")]).astype(np.int64)
-    found = export(model, pieces, tmp_path / "good.tflite")
+    found = export(model, pieces, pieces, tmp_path / "good.tflite")
     assert found.steps == len(pieces) - 1 > 1000
     assert found.perplexity <= 1.005
     assert (tmp_path / "good.tflite").stat().st_size == found.model_bytes
@@ -309,7 +309,7 @@ def test_export_agrees_with_the_float_model_or_refuses(work: Path, tmp_path: Pat
     spoilt["projection"][::7] *= 3000  # columns that leave the others no int8 steps
     model.assign_by_name(spoilt)
     with pytest.raises(ModelError, match="nothing was written"):
-        export(model, pieces, tmp_path / "bad.tflite")
+        export(model, pieces, pieces, tmp_path / "bad.tflite")
     assert not (tmp_path / "bad.tflite").exists()
 
 
@@ -319,7 +319,7 @@ def test_a_model_of_no_numbers_is_refused(work: Path, tmp_path: Path) -> None:
     weights["state"][:] = np.nan
     model.assign_by_name(weights)
     with pytest.raises(ModelError, match="no numbers"):
-        export(model, np.arange(3, 60), tmp_path / "nan.tflite")
+        export(model, np.arange(3, 60), np.arange(3, 60), tmp_path / "nan.tflite")
 
 
 def test_the_engine_refuses_a_foreign_tflite(work: Path) -> None:

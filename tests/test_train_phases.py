@@ -337,3 +337,13 @@ def test_a_phase_without_an_evaluation_is_not_exported(tmp_path: Path) -> None:
     fit.save()
     with pytest.raises(ValueError, match="not evaluated yet"):
         stages.export(tmp_path)
+
+
+def test_the_steps_compared_are_of_the_whole_dev_text() -> None:
+    dev = np.arange(3, 1003, dtype=np.uint16)
+    found = stages.spread_out(dev, most=60, stretches=3)
+    stretches = np.split(found, np.flatnonzero(found == BOS))[1:]
+    assert [part[1] for part in stretches] == [3, 337, 670]
+    assert [len(part) for part in stretches] == [21, 21, 21]
+    assert all((np.diff(part[1:]) == 1).all() for part in stretches)
+    assert set(stages.spread_out(dev, 10_000, 3)) == {BOS, *dev.tolist()}

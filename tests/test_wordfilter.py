@@ -82,9 +82,21 @@ def test_when_a_word_is_offered() -> None:
     assert found.offers("rats")
 
 
+def test_of_two_words_the_second_is_held_back_after_the_first() -> None:
+    found = WordFilter({"eat rats": "offensive", "eat it": "delicate", "rats": "delicate"})
+    assert not found.offers("rats", "r", before="eat")
+    assert found.offers("rats", "rats", before="eat")
+    assert found.offers("rats", "r", before="catch")
+    assert not found.offers("it", before="eat")
+    assert found.offers("it", "i", before="eat")
+    assert found.offers("it")
+    assert found.offers("eat")
+
+
 @given(
     st.dictionaries(
-        st.from_regex(r"[a-zé]{1,9}('[a-z]{1,3})?\*?", fullmatch=True) | st.just("\U0001f595"),
+        st.from_regex(r"[a-zé]{1,9}('[a-z]{1,3})?( [a-z]+|\*?)", fullmatch=True)
+        | st.just("\U0001f595"),
         st.sampled_from(["offensive", "delicate"]),
         min_size=1,
     )
@@ -103,7 +115,8 @@ def test_what_is_written_is_read_back(entries: dict[str, WordClass]) -> None:
     [
         b"", b"\n", b"rat", b"rat\t", b"\toffensive", b"rat\toffensive\t", b"rat offensive",
         b"rat\trude", b"Rat\toffensive", b"*\toffensive", b"r*t\toffensive", b"rat**\toffensive",
-        b"two words\toffensive", b"rat\toffensive\nrat\tdelicate", b"rat\toffensive\n\n",
+        b"one too many\toffensive", b"two  words\toffensive", b"two word*\toffensive",
+        b"rat\toffensive\nrat\tdelicate", b"rat\toffensive\n\n",
         b"rat\toffensive\r\n", b"4th\toffensive", b"!\toffensive", b"\xff\toffensive",
         "e\u0301\toffensive".encode(), "🖕*\toffensive".encode(), b"a" * 65 + b"\toffensive",
         b"x" * 100_000,
@@ -119,7 +132,9 @@ def test_what_is_no_list_is_refused(data: bytes, tmp_path: Path) -> None:
         kbengine.load(path)
 
 
-@pytest.mark.parametrize("entry", ["", "*", "Rat", "two words", "a" * 65])
+@pytest.mark.parametrize(
+    "entry", ["", "*", "Rat", "one too many", "two  words", "two Words", "no. word", "a" * 65]
+)
 def test_an_entry_that_no_word_can_be_is_refused(entry: str) -> None:
     with pytest.raises(ValueError, match="is no word"):
         WordFilter({entry: "offensive"})
@@ -206,6 +221,19 @@ def test_a_delicate_word_is_offered_from_its_first_letter_on(english: Engine) ->
         assert both[0] == both[1]
 
 
+@pytest.mark.parametrize(
+    ("line", "word"), [("go kill ", "yourself"), ("I want to kill ", "myself"), ("Kill ", "me")]
+)
+def test_what_is_harmless_by_itself_is_not_offered_after_such_a_word(
+    english: Engine, line: str, word: str
+) -> None:
+    assert word in texts(english.suggest(line, 5, slots="words", unfiltered=True))
+    assert word not in texts(english.suggest(line, 5, slots="words"))
+    assert word in texts(english.suggest("Tell me about ", 100, slots="words"))
+    for phrase in english.suggest(line, 5, slots="phrase"):
+        assert phrase.text.split()[0] != word
+
+
 def test_a_phrase_holds_no_such_word(english: Engine) -> None:
     for line, phrase in (("go fuc", "fuck yourself"), ("I want to have s", "sex with")):
         assert phrase in texts(english.suggest(line, 3, slots="phrase", unfiltered=True))
@@ -229,7 +257,8 @@ def test_only_the_rude_emoji_is_held_back(english: Engine) -> None:
 LINES = (
     "", "what the ", "what the f", "fuc", "fuck", "Fuck", "FU", "oh s", "You are such a ", "pen",
     "My grandfather ", "I want to have ", "I want to have s", "as", "I feel so ", "porn", "tit",
-    "she is ", "middle finger ", "give him the middle fing", "piece of ", "He wants to ", "gay",
+    "she is ", "go kill ", "middle finger ", "give him the middle fing", "piece of ",
+    "He wants to ", "gay",
 )  # fmt: skip
 
 
@@ -249,9 +278,10 @@ def test_with_the_option_nothing_is_filtered(english: Engine, plain: Engine, lin
 def test_the_list_is_the_unfiltered_one_without_some(english: Engine, line: str, n: int) -> None:
     """In order and as long, as far as there are others; what is in both has one logp."""
     typed = kbengine.engine.context_of(line).typed.lower()
+    before = english.predictor().query(kbengine.engine.context_of(line)).place.last_word
 
     def offered(c: Candidate) -> bool:
-        return english.word_filter.offers(c.text.lower(), typed)
+        return english.word_filter.offers(c.text.lower(), typed, before)
 
     def known(candidates: list[Candidate]) -> list[Candidate]:
         """Unknown words come in where known ones do not fill the list: more in a longer one."""

@@ -16,6 +16,7 @@ from kbengine.lm.mixture import NgramTable
 from kbengine.vocab import Vocabulary
 from kbengine.wordfilter import WordFilter
 from train.corpus import Counts
+from train.sizes import read_results
 
 DATA = Path(__file__).parent.parent / "data"
 # A spelling other than lower case is shown where more than this share of a word's uses
@@ -85,8 +86,10 @@ def write(
     table: EmojiTable,
     word_filter: WordFilter | None,
     ngrams: NgramTable | None,
+    measured: str = "",
 ) -> None:
-    """Write the bundle, and beside it the model card, `path` with the ending .md."""
+    """Write the bundle, and beside it the model card, `path` with the ending .md. measured: a table
+    for the card."""
     parts = {
         "model": model,
         "vocabulary": vocabulary_model,
@@ -98,7 +101,7 @@ def write(
     if ngrams is not None:
         parts["ngrams"] = ngrams.to_bytes()
     write_bundle(path, manifest, parts)
-    path.with_suffix(".md").write_text(model_card(manifest, path), encoding="utf-8")
+    path.with_suffix(".md").write_text(model_card(manifest, path, measured), encoding="utf-8")
 
 
 def _filtered(manifest: Mapping[str, Any]) -> str:
@@ -118,11 +121,17 @@ def _weights(source: Mapping[str, Any]) -> str:
     return ", ".join(f"{w:g}" for w in (weights if len(set(weights)) > 1 else weights[:1]))
 
 
+def _written(value: Any) -> str:
+    """A setting as one reads it."""
+    whole = isinstance(value, float) and value >= 1 and value == int(value)
+    return f"{int(value):,}" if whole else str(value)
+
+
 def _phases(phases: Sequence[Mapping[str, Any]]) -> str:
     """A table with a column for each phase."""
     head = "".join(f" phase {number} |" for number in range(1, len(phases) + 1))
     rows = [
-        f"| {name} | " + " | ".join(str(phase[name]) for phase in phases) + " |"
+        f"| {name} | " + " | ".join(_written(phase[name]) for phase in phases) + " |"
         for name in phases[0]
     ]
     rule = "|---|" + "---:|" * len(phases)
@@ -130,7 +139,23 @@ def _phases(phases: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([f"| |{head}", rule, *rows]) + (after if len(phases) > 1 else "")
 
 
-def model_card(manifest: Mapping[str, Any], path: Path) -> str:
+def measured(results: Sequence[Path]) -> str:
+    """The keystrokes saved and times of result files as a table for a card.
+
+    Raises ValueError where a file is no result.
+    """
+    if not results:
+        return ""
+    rows = sorted(
+        f"| {text.name} | {text.lines:,} | {100 * found.ksr:.1f} | {found.p50_ms:.2f} |"
+        for path in results
+        for text, found in read_results(path).items()
+    )
+    head = "| every message alone | lines | keystrokes saved, % | a key press, ms p50 |"
+    return "\n".join(["", head, "|---|---:|---:|---:|", *rows, ""])
+
+
+def model_card(manifest: Mapping[str, Any], path: Path, measured: str = "") -> str:
     """What the model is, what it was trained on and how, what follows from that."""
     training = manifest["training"]
     rows = "\n".join(
@@ -154,7 +179,7 @@ Language: {manifest["language"]}. Family: {manifest["family"]}. Known words: \
 {rows}
 
 The weight says how often a source's lines stand in one pass over the text; where there are
-several, each is that of a phase.
+several, each is that of a phase. Vocabulary, known words and n-grams are counted with the first.
 
 ## Training
 
@@ -172,9 +197,8 @@ several, each is that of a phase.
 |---|---|
 {figures}
 
-Dev losses are nats a piece, with signs, emoji and message ends counted. The keystrokes that the
-project's own models save, and the time they take, are in `train/EXPERIMENTS.md`.
-
+Dev losses are nats a piece, with signs, emoji and message ends counted.
+{measured}
 ## Limits
 
 {manifest["limits"]}

@@ -168,16 +168,18 @@ def compare(model: RecurrentLM, content: bytes, pieces: NDArray[np.integer]) -> 
 
 def export(
     model: RecurrentLM,
-    pieces: NDArray[np.integer],
+    judged: NDArray[np.integer],
+    compared: NDArray[np.integer],
     path: Path,
     limits: ExportLimits | None = None,
 ) -> Comparison:
-    """Convert, compare on `pieces` (real text, some thousand) and write `path`.
+    """Convert, compare and write `path`. `judged`, `compared`: pieces of real text, some thousand,
+    for `spread` and for `compare`.
 
     Raises ModelError, and writes nothing, where the result is off.
     """
-    content = convert(model, pieces)
-    found = compare(model, content, pieces)
+    content = convert(model, judged)
+    found = compare(model, content, compared)
     found.check(limits or ExportLimits())
     write_whole(path, content)
     return found

@@ -75,8 +75,7 @@ START = Phase(
 
 
 def cut_out(pieces: float, rate: float, width: int, cells: int) -> Phase:
-    """A smaller model out of `START`, and time to mend what the cut broke: better in a tenth of
-    the time than a new one."""
+    """A smaller model out of `START`, and time to mend what the cut broke."""
     fit = FitOptions(
         pieces=pieces, lanes=256, steps=32, negatives=2048, rate=rate, last_rate=2e-5, warm=0.02,
         flat=0.15, reset=0.3, stretch=32, seed=2, eval_every=400, patience=99, save_every_s=200,

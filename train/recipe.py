@@ -19,8 +19,9 @@ NOTICE_FREE = (
 NOTICE_MIXED = (
     "This model is licensed apart from the code: of the text it was trained on, part is stated "
     "to allow any use, and part (text messages, chat, tweets and emoji text) states no licence, "
-    "is research data, or is bound by a platform's terms. Whoever ships a product with it must "
-    "judge that; `python -m train run --corpora DIR --free` builds a model without that part."
+    "is research data, or is bound by a platform's terms; some of the first part asks for credit "
+    "(CC BY, CC BY-SA). Whoever ships a product with it must judge that; `python -m train run "
+    "--corpora DIR --free` builds a model without that part."
 )
 
 LIMITS = """The model writes as its sources do. Most words are of Reddit posts: casual American
@@ -60,8 +61,8 @@ UNCLEAR = {
     "tweets_mixed": (2.0, "SemEval research data, Twitter terms hold"),
     "webtext_overheard": (2.0, "none stated"),
 }
-# The weights of the phases for talk, the last among them: talk counts more, prose and advice on
-# computers less. Set by hand; the sources not named keep their weight.
+# The weights of the phases for talk, base's second and fourth and the second of small and nano:
+# talk counts more, prose and advice on computers less. Set by hand; sources not named keep theirs.
 TALK = {
     "self_dialogue": 2.2,
     "reddit_posts_1": 0.55,
@@ -81,7 +82,7 @@ TALK = {
 }
 
 
-# Those of a phase between: nearly every text about as often as it was written.
+# Those of base's third and fifth phase: nearly every text about as often as it was written.
 EVEN = {
     "self_dialogue": 1.6,
     "reddit_posts_1": 0.6,

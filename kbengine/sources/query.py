@@ -26,6 +26,11 @@ class Place:
     last_tokens: tuple[str, ...]
     said: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def last_word(self) -> str:
+        """The token before the caret, in lower case; empty where there is none."""
+        return self.last_tokens[-1].lower() if self.last_tokens else ""
+
 
 @dataclass(frozen=True)
 class Query:
