@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from train import recipe
 from train.corpus import Source
@@ -83,6 +84,15 @@ def cut_out(pieces: float, rate: float, width: int, cells: int) -> Phase:
     return Phase(fit, width, cells, recipe.TALK)
 
 
+def late(weights: Mapping[str, float], **options: Any) -> Phase:
+    """A later phase of the shipped model: on conversations, with dropout, the rate falling soon."""
+    fit = FitOptions(
+        lanes=256, steps=64, negatives=2048, last_rate=1e-5, warm=0.02, flat=0.1, reset=0.35,
+        dropout=0.1, stretch=32, eval_every=200, patience=99, save_every_s=150,
+    )  # fmt: skip
+    return Phase(replace(fit, **options), width=256, cells=1536, weights=weights)
+
+
 PRESETS = {
     # A minute on two cores, for trying things out and for tests: learns little.
     "tiny": Preset(
@@ -136,38 +146,11 @@ PRESETS = {
             ),
             # The small sources were read twenty times by now, and are known by heart: less of them
             # than before. The sum of the softmax as it should be, see EXPERIMENTS.md, *The loss*.
-            Phase(
-                FitOptions(
-                    pieces=80e6, lanes=256, steps=64, negatives=2048, rate=1e-3, last_rate=1e-5,
-                    warm=0.02, flat=0.1, reset=0.35, dropout=0.1, stretch=32,
-                    seed=3, eval_every=400, patience=99, save_every_s=200,
-                ),
-                width=256,
-                cells=1536,
-                weights=recipe.EVEN,
-            ),
+            late(recipe.EVEN, pieces=80e6, rate=1e-3, seed=3, eval_every=400, save_every_s=200),
             # And talk once more, at a low rate.
-            Phase(
-                FitOptions(
-                    pieces=30e6, lanes=256, steps=64, negatives=2048, rate=6e-4, last_rate=1e-5,
-                    warm=0.02, flat=0.1, reset=0.35, dropout=0.1, begin_share=0.35, stretch=32,
-                    seed=4, eval_every=200, patience=99, save_every_s=150,
-                ),
-                width=256,
-                cells=1536,
-                weights=recipe.TALK,
-            ),
+            late(recipe.TALK, pieces=30e6, rate=6e-4, seed=4, begin_share=0.35),
             # Half of all pieces in the sum of the softmax, for what 2,048 leave to chance.
-            Phase(
-                FitOptions(
-                    pieces=62e6, lanes=256, steps=64, negatives=8192, rate=8e-4, last_rate=1e-5,
-                    warm=0.02, flat=0.1, reset=0.35, dropout=0.1, begin_share=0.25, stretch=32,
-                    seed=5, eval_every=200, patience=99, save_every_s=150,
-                ),
-                width=256,
-                cells=1536,
-                weights=recipe.EVEN,
-            ),
+            late(recipe.EVEN, pieces=62e6, rate=8e-4, seed=5, begin_share=0.25, negatives=8192),
         ),
         lexicon_size=80_000,
         lexicon_least=3.0,
