@@ -89,15 +89,12 @@ class WordFilter:
 
 def _can_be(entry: str) -> bool:
     """Whether there can be a word, a beginning, an emoji or two words of this spelling."""
-    if entry.count(" ") == 1 and "*" not in entry:
-        return (
-            len(entry) <= _LONGEST
-            and all(map(text.is_word, entry.split(" ")))
-            and (entry == text.normalise(entry).lower())
-        )
     word = entry.removesuffix("*")
     if not 0 < len(entry) <= _LONGEST or word != text.normalise(word).lower():
         return False
+    first, space, second = entry.partition(" ")
+    if space:
+        return text.is_word(first) and text.is_word(second)
     symbol = not entry.isascii() and _SYMBOL_RE.fullmatch(entry) is not None
     return text.is_word(word) or symbol
 

@@ -93,8 +93,19 @@ def test_files_of_a_label_may_come_one_by_one(world: Path) -> None:
 
 def test_a_bench_s_results_are_read(tmp_path: Path) -> None:
     ((text, figures),) = read_results(written(tmp_path / "a.json", bench_result())).items()
-    assert text == ("chat", "0123456789abcdef", 500, 1, 3)
+    assert text == ("chat", "0123456789abcdef", 500, 1, 3, 0)
     assert figures == (12.5, 0.25, 0.5, False)
+
+
+def test_text_typed_in_a_conversation_is_another_set(tmp_path: Path) -> None:
+    alone = bench_result()
+    after = bench_result(data={**alone["data"], "earlier": 5})
+    a, b = (written(tmp_path / f"{i}.json", result) for i, result in enumerate((alone, after)))
+    assert [text.earlier for text in read_labels([f"a={a},{b}"])["a"]] == [0, 5]
+    with pytest.raises(ValueError, match="more than one --earlier"):
+        common_sets(read_labels([f"a={a},{b}"]))
+    with pytest.raises(ValueError, match="no set that all labels have"):
+        common_sets(read_labels([f"a={a}", f"b={b}"]))
 
 
 # The verb
@@ -212,7 +223,7 @@ def test_a_card_shows_what_was_measured(world: Path) -> None:
     rows = measured([path]).strip().split("\n")
     assert [row.split(" | ")[0] for row in rows[2:]] == ["| chat", "| more"]
     chat = figures_of(path)["chat.txt"]
-    assert f"| 3 | {100 * chat['ksr']:.1f} | {chat['wall_p50_ms']:.2f} |" in rows[2]
+    assert f"| 3 | 0 | 3 | {100 * chat['ksr']:.1f} | {chat['wall_p50_ms']:.2f} |" in rows[2]
     assert measured([]) == ""
     with pytest.raises(ValueError, match="cannot be read"):
         measured([world / "none.json"])

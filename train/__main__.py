@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
             add("--filter", type=Path, metavar="FILE",
                 help="words not to be offered unasked (default: data/LANGUAGE/filter.tsv, "
                 "where there is one)")  # fmt: skip
+        if verb == "bundle":
             add("--results", nargs="+", type=Path, default=[], metavar="FILE",
                 help="of `kbengine eval --out`, for the model card")  # fmt: skip
     for verb, tool in TOOLS.items():
@@ -138,7 +139,7 @@ def _run(args: argparse.Namespace) -> None:
             {"name": args.name, "language": args.language, "version": args.model_version},
             args.cldr,
             word_filter,
-            args.results,
+            given.get("results", ()),
         )
         print(f"bundle: {out}, {out.stat().st_size / 1e6:.2f} MB")
 

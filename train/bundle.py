@@ -147,12 +147,15 @@ def measured(results: Sequence[Path]) -> str:
     if not results:
         return ""
     rows = sorted(
-        f"| {text.name} | {text.lines:,} | {100 * found.ksr:.1f} | {found.p50_ms:.2f} |"
+        f"| {text.name} | {text.lines:,} | {text.earlier} | {text.k} | {100 * found.ksr:.1f} "
+        f"| {found.p50_ms:.2f} |"
         for path in results
         for text, found in read_results(path).items()
     )
-    head = "| every message alone | lines | keystrokes saved, % | a key press, ms p50 |"
-    return "\n".join(["", head, "|---|---:|---:|---:|", *rows, ""])
+    head = (
+        "| text | lines | earlier messages | candidates | keystrokes saved, % | key press, ms p50 |"
+    )
+    return "\n".join(["", head, "|---|---:|---:|---:|---:|---:|", *rows, ""])
 
 
 def model_card(manifest: Mapping[str, Any], path: Path, measured: str = "") -> str:

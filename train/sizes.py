@@ -19,13 +19,15 @@ _COLOUR = "#1f5a92"
 
 
 class TextSet(NamedTuple):
-    """The lines that were typed, and k: how many candidates the user looked at."""
+    """The lines that were typed, k: how many candidates the user looked at, and after how many
+    earlier messages each line was typed."""
 
     name: str
     sha256: str  # its first 16 digits
     lines: int
     sample_seed: int | None
     k: int
+    earlier: int = 0
 
 
 class Figures(NamedTuple):
@@ -76,7 +78,7 @@ def _of_eval(read: Mapping[str, Any]) -> Results:
     for file in read["files"]:
         text = TextSet(
             file["name"].removesuffix(".txt"), file["sha256"][:16], int(file["sums"]["lines"]),
-            settings["sample_seed"], int(settings["k"]),
+            settings["sample_seed"], int(settings["k"]), int(settings["earlier"]),
         )  # fmt: skip
         (ksr, *_), (p50_ms, *_) = (file["figures"][name] for name in ("ksr", "wall_p50_ms"))
         found[text] = Figures(mb, _positive(p50_ms), _number(ksr), in_process=True)
@@ -87,7 +89,7 @@ def _of_bench(read: Mapping[str, Any]) -> Results:
     data = read["data"]
     text = TextSet(
         data["name"].removesuffix(".txt"), data["sha256"][:16], int(data["lines"]),
-        data["sample_seed"], int(read["k"]),
+        data["sample_seed"], int(read["k"]), int(data.get("earlier", 0)),
     )  # fmt: skip
     mb, p50_ms = _positive(read["model_mb"]), _positive(read["latency"]["p50_ms"])
     return {text: Figures(mb, p50_ms, _number(read["measures"]["ksr"]), in_process=False)}
@@ -137,7 +139,7 @@ def read_labels(specs: Sequence[str]) -> dict[str, Results]:
 
 def common_sets(found: Mapping[str, Results]) -> list[TextSet]:
     """The sets that all labels have, by name. Raises ValueError where there is none, or where
-    the user did not always look at as many candidates."""
+    the user did not always look at as many candidates, after as many earlier messages."""
     common = sorted(
         set.intersection(*(set(results) for results in found.values())), key=lambda text: text.name
     )
@@ -147,6 +149,8 @@ def common_sets(found: Mapping[str, Results]) -> list[TextSet]:
         )
     if len({text.k for text in common}) > 1:
         raise ValueError("the results are of more than one number of candidates; give those of one")
+    if len({text.earlier for text in common}) > 1:
+        raise ValueError("the results are of more than one --earlier; give those of one")
     return common
 
 
