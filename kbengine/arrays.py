@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_TYPES = frozenset(("u1", "u2", "i8", "f4"))
+_TYPES = frozenset(("i1", "u1", "u2", "i8", "f4"))
 _MOST_HEADER_BYTES = 4096  # a handful of names; parsed JSON takes many times its bytes
 
 
 def dump_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """One-dimensional arrays of uint8, uint16, int64 or float32 as bytes."""
+    """One-dimensional arrays of int8, uint8, uint16, int64 or float32 as bytes."""
     header = {name: [f"{a.dtype.kind}{a.dtype.itemsize}", len(a)] for name, a in arrays.items()}
     body = b"".join(a.astype(a.dtype.newbyteorder("<")).tobytes() for a in arrays.values())
     return json.dumps(header).encode() + b"\n" + body

@@ -3,14 +3,15 @@
 A bundle is a zip archive of these members:
 
     manifest.json   format, language, family, parts, and how the model came to be
-    model           the language model, of the manifest's family (stored, not deflated)
+    model           the language model, of the manifest's family
     vocabulary      a SentencePiece model
     lexicon         known words (`kbengine.lexicon`)
     emoji           names and keywords (`kbengine.emojitable`)
     filter          words that are not offered unasked (`kbengine.wordfilter`); may be missing
     ngrams          pairs and triples of pieces (`kbengine.lm.mixture`); may be missing
+    trigger         whether an emoji comes, and which (`kbengine.emojimodel`); may be missing
 
-`manifest["parts"]` maps every other member to its sha256 and size, and names the last two only
+`manifest["parts"]` maps every other member to its sha256 and size, and names the last three only
 where there are some. A part is read only up to the size given there, and handed on only when
 its hash fits.
 """
@@ -26,8 +27,9 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
+from kbengine.emojimodel import EmojiModel
 from kbengine.emojitable import EmojiTable
 from kbengine.errors import BundleError
 from kbengine.lexicon import Lexicon
@@ -40,13 +42,13 @@ from kbengine.vocab import Vocabulary
 from kbengine.wordfilter import NOTHING_HELD_BACK, WordFilter
 
 FORMAT = 1
-PARTS = ("model", "vocabulary", "lexicon", "emoji", "filter", "ngrams")
-OPTIONAL = frozenset({"filter", "ngrams"})
+PARTS = ("model", "vocabulary", "lexicon", "emoji", "filter", "ngrams", "trigger")
+OPTIONAL = frozenset({"filter", "ngrams", "trigger"})
 MAX_PART_BYTES = 64 << 20
 # These take many times their bytes once they are open; the shipped ones are a tenth of this.
 _MOST_BYTES = {
     "vocabulary": 4 << 20, "lexicon": 8 << 20, "emoji": 1 << 20, "filter": 1 << 20,
-    "ngrams": 16 << 20,
+    "ngrams": 16 << 20, "trigger": 8 << 20,
 }  # fmt: skip
 _MOST_MANIFEST_BYTES = 1 << 20
 _MOST_LIST_BYTES = 1 << 12  # the list of an archive is read whole, before anything in it is known
@@ -54,6 +56,17 @@ FAMILIES: Mapping[str, Callable[[bytes], LanguageModel]] = {
     "lstm-tflite": TFLiteModel,
     "ngram": NgramModel.from_bytes,
 }
+
+
+class Opened(NamedTuple):
+    """The parts of a bundle at work."""
+
+    model: LanguageModel
+    vocabulary: Vocabulary
+    lexicon: Lexicon
+    emoji: EmojiTable
+    word_filter: WordFilter
+    emoji_model: EmojiModel | None
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ class Bundle:
         """Name and version, as people call the model."""
         return f"{self.manifest['name']} {self.manifest['version']}"
 
-    def open(self) -> tuple[LanguageModel, Vocabulary, Lexicon, EmojiTable, WordFilter]:
+    def open(self) -> Opened:
         """The parts at work. Raises BundleError or ModelError where one is not usable, and
         ModelError where the memory does not suffice."""
         reserve(needed(sum(map(len, self.parts.values()))))
@@ -86,7 +99,9 @@ class Bundle:
             )
         if "ngrams" in self.parts:
             model = MixtureModel(model, NgramTable.from_bytes(self.parts["ngrams"]))
-        return model, vocabulary, lexicon, table, word_filter
+        trigger = self.parts.get("trigger")
+        emoji_model = None if trigger is None else EmojiModel.from_bytes(trigger, len(vocabulary))
+        return Opened(model, vocabulary, lexicon, table, word_filter, emoji_model)
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -207,6 +222,6 @@ def write_bundle(path: Path, manifest: Mapping[str, Any], parts: Mapping[str, by
         for name, data in {"manifest.json": json.dumps(full, indent=1).encode(), **parts}.items():
             # A fixed date, so that the same parts give the same file.
             info = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_STORED if name == "model" else zipfile.ZIP_DEFLATED
+            info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, data)
     os.replace(partial, path)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from kbengine.bench import command as bench
+from kbengine.emojistyle import PLAIN, EmojiStyle
 from kbengine.engine import Engine, load
 from kbengine.errors import KbengineError
 from kbengine.evaluate import command as evaluate
+from kbengine.explanation import percent, sentence
 from kbengine.inspect import command as inspect
 from kbengine.mix import STRIP
+from kbengine.predict import MOST
 from kbengine.quiet import quiet_stderr
+from kbengine.sources.phrases import PhraseOptions
+from kbengine.types import Candidate
 
 ROOMS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "eval": evaluate.run,
@@ -77,6 +82,22 @@ def parser() -> argparse.ArgumentParser:
             "--unfiltered", action="store_true",
             help="also words that are not offered unasked: offensive, intimate, gloomy",
         )  # fmt: skip
+        shows.add_argument(
+            "--emoji-style", type=EmojiStyle.parse, default=PLAIN, metavar="STYLE",
+            help="skin tone, gender, diversity: tone=medium,gender=woman,diversity=0.5",
+        )  # fmt: skip
+        shows.add_argument(
+            "--phrases", type=float, default=PhraseOptions.coverage, metavar="SHARE",
+            help="of the places between words, at which a phrase is offered where there is room "
+            "for one, 0 for none (default: %(default)s)",
+        )  # fmt: skip
+    explain = verb("explain", "say why a candidate stands where it stands, in nats")
+    explain.add_argument("text", help="what stands left of the caret")
+    explain.add_argument("--candidate", required=True, metavar="X",
+                         help="a word, phrase, emoji or sign, shown there or not")  # fmt: skip
+    explain.add_argument("--earlier", action="append", default=[], metavar="MESSAGE",
+                         help="a message before this one; the oldest first")  # fmt: skip
+    explain.add_argument("--json", action="store_true", help="the same as JSON")
     evaluate.arguments(verb("eval", evaluate.HELP))
     bench.arguments(verb("bench", bench.HELP))
     inspect.arguments(verbs.add_parser("inspect", help=inspect.HELP, description=inspect.HELP))
@@ -113,19 +134,25 @@ def main(argv: list[str] | None = None) -> int:
         # The collector need not look at the lexicon again: its first full round would hold up
         # one key press for 14 ms. A host may do the same.
         gc.freeze()
+        if args.verb == "explain":
+            return _explain(engine, args)
+        wish = {
+            "slots": args.slots, "unfiltered": args.unfiltered, "emoji_style": args.emoji_style,
+            "phrases": args.phrases,
+        }  # fmt: skip
         if args.verb == "suggest":
-            return _suggest(engine, args)
+            return _suggest(engine, args, wish)
         if args.verb == "serve":
             from kbengine.serve import Server
 
-            server = Server(engine, args.slots, args.unfiltered)
+            server = Server(engine, **wish)
             out = os.fdopen(os.dup(1), "wb")
             os.dup2(2, 1)  # whatever libraries print must not spoil the protocol
             server.run(sys.stdin.buffer, out)
             return 0
         from kbengine import repl
 
-        return repl.run(engine, args.slots, args.unfiltered)
+        return repl.run(engine, **wish)
     except BrokenPipeError:
         return 0  # the reader has gone
     except (ValueError, OSError, KbengineError) as error:
@@ -136,20 +163,32 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _suggest(engine: Engine, args: argparse.Namespace) -> int:
+def _suggest(engine: Engine, args: argparse.Namespace, wish: Mapping[str, Any]) -> int:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    found = engine.suggest(args.text, args.n, args.earlier, args.slots, args.unfiltered)
+    found = engine.suggest(args.text, args.n, args.earlier, **wish)
     if args.json:
-        rows = [
-            {
-                "text": c.text, "kind": c.kind, "source": c.source, "logp": round(c.logp, 4),
-                "replaces": c.replaces, "parts": {k: round(v, 4) for k, v in c.parts.items()},
-            }
-            for c in found
-        ]  # fmt: skip
-        print(json.dumps(rows, ensure_ascii=False, indent=1))
+        print(json.dumps([_row(c) for c in found], ensure_ascii=False, indent=1))
         return 0
     width = max((len(c.text) for c in found), default=0)
     for c in found:
-        print(f"{c.text:<{width}}  {c.kind:<7}  {100 * math.exp(c.logp):5.1f} %")
+        print(f"{c.text:<{width}}  {c.kind:<7}  {percent(c.logp):>7} %")
     return 0
+
+
+def _explain(engine: Engine, args: argparse.Namespace) -> int:
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    found = engine.explain(args.text, args.candidate, args.earlier)
+    if args.json:
+        print(json.dumps(_row(found), ensure_ascii=False, indent=1))
+        return 0
+    shown = engine.suggest(args.text, MOST, args.earlier, slots=found.kind, unfiltered=True)
+    texts = [c.text for c in shown]
+    print(sentence(found, texts.index(found.text) + 1 if found.text in texts else None))
+    return 0
+
+
+def _row(c: Candidate) -> dict[str, Any]:
+    return {
+        "text": c.text, "kind": c.kind, "source": c.source, "logp": round(c.logp, 4),
+        "replaces": c.replaces, "parts": {k: round(v, 4) for k, v in c.parts.items()},
+    }  # fmt: skip

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from kbengine import text
 from kbengine.bundle import Bundle, read_bundle
+from kbengine.emojifinder import EmojiFinder
+from kbengine.emojistyle import PLAIN, EmojiStyle
 from kbengine.errors import ModelError
 from kbengine.lm.cache import CacheModel
 from kbengine.lm.mixture import MixtureModel
 from kbengine.mix import Slots
-from kbengine.predict import Predictor
+from kbengine.predict import Predictor, Wish
 from kbengine.session import Session, checked
+from kbengine.sources.phrases import PhraseOptions
 from kbengine.types import Candidate, Context, Tap
 
 DEFAULT_BUNDLE = Path(__file__).parent / "models" / "en.bundle"
@@ -35,29 +39,46 @@ class Engine:
     def __init__(self, bundle: Bundle) -> None:
         """Raises BundleError or ModelError where a part is not usable."""
         self.bundle = bundle
-        model, self.vocabulary, self.lexicon, self.emoji_table, self.word_filter = bundle.open()
+        (
+            model,
+            self.vocabulary,
+            self.lexicon,
+            self.emoji_table,
+            self.word_filter,
+            self.emoji_model,
+        ) = bundle.open()
         self.step_model = model.base if isinstance(model, MixtureModel) else model
         self.model = CacheModel(model, self.vocabulary.boundary)
+        self._finder = EmojiFinder(self.emoji_table, bundle.manifest["language"])
         self._one_shot = self.predictor()
         self._lock = threading.Lock()
 
     def predictor(self) -> Predictor:
         """Suggestions for contexts as values, for one thread."""
         return Predictor(
-            self.model, self.vocabulary, self.lexicon, self.emoji_table, self.word_filter
-        )
+            self.model, self.vocabulary, self.lexicon, self.emoji_table, self.word_filter,
+            self.emoji_model,
+        )  # fmt: skip
 
-    def session(self, slots: str | None = None, unfiltered: bool = False) -> Session:
+    def session(
+        self,
+        slots: str | None = None,
+        unfiltered: bool = False,
+        emoji_style: EmojiStyle = PLAIN,
+        phrases: float = PhraseOptions.coverage,
+    ) -> Session:
         """A text field, for one thread. `slots`: what its `suggest` shows, see `Slots`.
-        unfiltered: also words that are not offered unasked, see `kbengine.wordfilter`.
+        unfiltered: also words that are not offered unasked, see `kbengine.wordfilter`;
+        emoji_style: skin tone, gender, diversity; phrases: at which share of places before a
+        word's first letter a phrase is offered where the slots have room for one, 0 for none.
 
-        Raises ValueError for slots that cannot be read.
+        Raises ValueError for slots that cannot be read, and phrases that are no share.
         """
-        policy = None if slots is None else Slots.parse(slots)
+        wish = _wish(slots, unfiltered, emoji_style, phrases)
         predictor = self.predictor()
-        if policy is None or policy.wants("emoji"):
+        if wish.slots is None or wish.slots.wants("emoji"):
             predictor.emoji.prepare()
-        return Session(predictor, policy, unfiltered)
+        return Session(predictor, wish)
 
     def suggest(
         self,
@@ -66,21 +87,83 @@ class Engine:
         earlier: Sequence[str] = (),
         slots: str | None = None,
         unfiltered: bool = False,
+        emoji_style: EmojiStyle = PLAIN,
+        phrases: float = PhraseOptions.coverage,
     ) -> list[Candidate]:
         """The best candidates at the end of a text, best first: n, or as many as there are
         slots, or 3. From any thread.
 
         line: what stands left of the caret, after `earlier` messages; or a field's `context`,
-        which has its own. unfiltered: also words that are not offered unasked.
+        which has its own. The rest: see `session`.
 
-        Raises ValueError for n below 1 and for slots that cannot be read.
+        Raises ValueError for n below 1, and as `session` does.
         """
-        if isinstance(line, Context) and earlier:
-            raise ValueError("a context has its own earlier messages; give them to the field")
-        context = line if isinstance(line, Context) else context_of(line, earlier)
-        policy = None if slots is None else Slots.parse(slots)
+        context = _one_context(line, earlier)
+        wish = _wish(slots, unfiltered, emoji_style, phrases)
         with self._lock:
-            return self._one_shot.suggest(context, n, policy, unfiltered)
+            return self._one_shot.suggest(context, n, wish)
+
+    def emoji(
+        self,
+        line: str | Context,
+        n: int = 5,
+        earlier: Sequence[str] = (),
+        unfiltered: bool = False,
+        emoji_style: EmojiStyle = PLAIN,
+    ) -> list[Candidate]:
+        """The n emoji that go best with a text, for a panel: after its open word, as if that were
+        finished, or in its place where its letters name one. From any thread.
+
+        Raises ValueError for n below 1.
+        """
+        context = _one_context(line, earlier)
+        wish = Wish(Slots.parse("emoji"), unfiltered, emoji_style)
+        with self._lock:
+            return self._one_shot.emoji_for(context, n, wish)
+
+    def emoji_p(self, line: str | Context, earlier: Sequence[str] = ()) -> float:
+        """P(an emoji comes next), in [0, 1], after a text whose open word is taken as finished."""
+        with self._lock:
+            return math.exp(self._one_shot.emoji_logp(_one_context(line, earlier)))
+
+    def find_emoji(
+        self, name: str, n: int = 20, language: str | None = None, emoji_style: EmojiStyle = PLAIN
+    ) -> list[str]:
+        """Up to n emoji that a name or keyword, or its beginning, stands for, best first; "" gives
+        none. language: such as "de"; the bundle's own where it is not given.
+
+        Raises ValueError for a language in which no names are known.
+        """
+        return self._finder.find(name, n, language or self.bundle.manifest["language"], emoji_style)
+
+    def explain(
+        self, line: str | Context, candidate: str, earlier: Sequence[str] = ()
+    ) -> Candidate:
+        """A text as a candidate at the end of another, shown there or not, with its parts.
+
+        Raises ValueError where it cannot stand there.
+        """
+        context = _one_context(line, earlier)
+        with self._lock:
+            found = self._one_shot.score(context, candidate)
+        if found is None:
+            raise ValueError(
+                f"{candidate!r} cannot go on from {(context.before + context.typed)[-40:]!r}; give "
+                "a word or phrase that begins as typed, or between words an emoji or . ? !"
+            )
+        return found
+
+
+def _one_context(line: str | Context, earlier: Sequence[str]) -> Context:
+    if isinstance(line, Context) and earlier:
+        raise ValueError("a context has its own earlier messages; give them to the field")
+    return line if isinstance(line, Context) else context_of(line, earlier)
+
+
+def _wish(slots: str | None, unfiltered: bool, emoji_style: EmojiStyle, phrases: float) -> Wish:
+    PhraseOptions(coverage=phrases)  # raises for what is no share
+    policy = None if slots is None else Slots.parse(slots)
+    return Wish(policy, unfiltered, emoji_style, phrases)
 
 
 def load(path: str | Path | None = None) -> Engine:

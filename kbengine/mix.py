@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, repeat
+from math import inf
 from typing import get_args
 
 from kbengine.types import Candidate, Kind
 
-_NAMES = {"words": "word", "phrases": "phrase", "emojis": "emoji", "literals": "literal"}
+_NAMES = {
+    "words": "word", "phrases": "phrase", "emojis": "emoji", "signs": "sign", "literals": "literal",
+}  # fmt: skip
 STRIP = "words:3,phrase:1,emoji:1"  # what the command line shows where it is told nothing else
 _SLOT_RE = re.compile(r"\s*([a-z]+)\s*(?::\s*(\d{1,3}))?\s*")
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Best first; of two of one kind and text the likelier, a literal after its equals."""
-    order = sorted(candidates, key=lambda c: (-c.logp, c.kind == "literal", c.text, c.kind))
+    """Best first; of two of one kind and text the better, a literal after its equals."""
+    order = sorted(candidates, key=lambda c: (-c.score, c.kind == "literal", c.text, c.kind))
     first: dict[tuple[Kind, str], Candidate] = {}
     for candidate in order:
         first.setdefault((candidate.kind, candidate.text), candidate)
@@ -81,7 +84,8 @@ class Slots:
 
         Under a policy each kind first takes its places in the order the policy names
         them; empty places, and those beyond the policy's, go to the best that is left of
-        the first kind named.
+        the first kind named. A phrase takes its place only from a word that would save fewer
+        keystrokes in expectation.
         """
         if self.places is None:
             # What was typed is no news where it is a known word as well.
@@ -89,10 +93,16 @@ class Slots:
             return [c for c in ranked if c.kind != "literal" or c.text not in known][:n]
         shown: list[Candidate] = []
 
+        own = dict(self.places).get("word", 0)
+        spare = [c.score for c in ranked if c.kind == "word"][n if own is None else own :]
+
         def take(kind: Kind, most: int) -> None:
             texts = {c.text for c in shown}
-            left = (c for c in ranked if c.kind == kind and c.text not in texts)
-            shown.extend(islice(left, min(most, n - len(shown))))
+            left = [c for c in ranked if c.kind == kind and c.text not in texts]
+            if kind == "phrase" and self.places and self.places[0][0] == "word":
+                words = chain(spare, repeat(-inf))
+                left = [c for c, word in zip(left, words, strict=False) if c.score >= word]
+            shown.extend(left[: min(most, n - len(shown))])
 
         for kind, places in self.places:
             take(kind, n if places is None else places)

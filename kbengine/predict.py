@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
 from kbengine import text
+from kbengine.emojimodel import EmojiModel, Expected, by_language_model
+from kbengine.emojistyle import PLAIN, EmojiStyle
 from kbengine.emojitable import EmojiTable
 from kbengine.lexicon import Lexicon
 from kbengine.mix import Slots, rank
 from kbengine.protocols import LanguageModel
 from kbengine.said import Said
 from kbengine.sources.emoji import EmojiSource
-from kbengine.sources.phrases import PhraseSource
+from kbengine.sources.phrases import PhraseOptions, PhraseSource
 from kbengine.sources.query import Place, Query
+from kbengine.sources.signs import SignSource
 from kbengine.sources.words import WordSource
-from kbengine.tree import StateTree
+from kbengine.tree import Node, StateTree
 from kbengine.types import Candidate, Context
 from kbengine.vocab import BOS, EOS, Vocabulary
 from kbengine.wordfilter import NOTHING_HELD_BACK, WordFilter
@@ -91,6 +95,20 @@ def context_pieces(
     return pieces[:cut], [BOS, *pieces[cut:], *vocabulary.encode(last)]
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What a user has chosen. unfiltered: also what is not offered unasked; phrases: the share of
+    places at which a phrase is offered, 0 for none."""
+
+    slots: Slots | None = None
+    unfiltered: bool = False
+    emoji_style: EmojiStyle = PLAIN
+    phrases: float = PhraseOptions.coverage
+
+
+NO_WISH = Wish()
+
+
 class Predictor:
     """Suggestions for one text field after another; keeps what it has computed.
 
@@ -104,29 +122,25 @@ class Predictor:
         lexicon: Lexicon,
         emoji: EmojiTable,
         word_filter: WordFilter = NOTHING_HELD_BACK,
+        emoji_model: EmojiModel | None = None,
     ) -> None:
         self._tree = StateTree(model, vocabulary.boundary)
         self._vocabulary, self._filter = vocabulary, word_filter
         self._said = Said(lexicon)
+        self._emoji_model = emoji_model
         self.words = WordSource(self._tree, vocabulary, lexicon)
         self.phrases = PhraseSource(self._tree, vocabulary, lexicon, self.words)
-        self.emoji = EmojiSource(self._tree, vocabulary, emoji, self.words)
+        self.emoji = EmojiSource(self._tree, vocabulary, emoji, self.words, lexicon, emoji_model)
+        self.signs = SignSource(self._tree, vocabulary)
         self._line: tuple[tuple[str, ...], str] | None = None
-        self._place = Place(self._tree.root(), True, ())
+        self._place: Place | None = None
         self._query: Query | None = None
 
     def query(self, context: Context) -> Query:
         """The place in the tree of a context; nothing but new words of it is stepped."""
         line = (context.earlier, context.before)
-        if line != self._line:
-            heard, pieces = context_pieces(self._vocabulary, *line)
-            node = self._tree.walk(pieces, heard)
-            self._tree.prune(node)
-            last_tokens = tuple(text.tokens(text.normalise(context.before[-64:]))[-3:])
-            start = text.starts_sentence(context.before)
-            said = self._said.words(read(context.earlier, context.before))
-            self._line, self._place = line, Place(node, start, last_tokens, said)
-            self._query = None
+        if line != self._line or self._place is None:
+            self._line, self._place, self._query = line, self._find(context), None
         raw = context.typed
         if self._query is None or raw != self._query.raw:
             # What is longer is no word, and normal forms of many accents take their time.
@@ -134,33 +148,55 @@ class Predictor:
             self._query = Query(self._place, raw, typed, typed.lower())
         return self._query
 
+    def _find(self, context: Context) -> Place:
+        heard, pieces = context_pieces(self._vocabulary, context.earlier, context.before)
+        node = self._tree.walk(pieces, heard)
+        self._tree.prune(node)
+        return Place(
+            node,
+            self._expected(node, pieces),
+            text.starts_sentence(context.before),
+            tuple(text.tokens(text.normalise(context.before[-64:]))[-4:]),
+            context.before[-1:] == " ",
+            self._said.words(read(context.earlier, context.before)),
+        )
+
+    def _expected(self, node: Node, pieces: Sequence[int]) -> Expected:
+        """Whether an emoji comes at a node, and which; pieces: those before it, of which the
+        emoji model reads those of the open message."""
+        self._tree.predict([node])
+        assert node.logp is not None
+        if self._emoji_model is None:
+            return by_language_model(node.logp, self._vocabulary.emoji.ids)
+        begin = max(place for place, piece in enumerate(pieces) if piece in (BOS, EOS)) + 1
+        return self._emoji_model.expect(node.logp, pieces[begin:])
+
     def suggest(
-        self,
-        context: Context,
-        n: int | None = None,
-        slots: Slots | None = None,
-        unfiltered: bool = False,
+        self, context: Context, n: int | None = None, wish: Wish = NO_WISH
     ) -> list[Candidate]:
         """The best candidates of all kinds, or of the slots' kinds: n, or as many as there
-        are slots, or PLACES. unfiltered: also what is not offered unasked.
+        are slots, or PLACES.
 
         Raises ValueError where n is below 1 or above MOST.
         """
-        slots = slots or Slots.any()
+        slots = wish.slots or Slots.any()
         if n is None:
             n = slots.total or PLACES
         if not 1 <= n <= MOST:
             raise ValueError(f"{n} candidates cannot be shown; ask for 1 to {MOST}")
         query = self.query(context)
-        offered = NOTHING_HELD_BACK if unfiltered else self._filter
+        offered = NOTHING_HELD_BACK if wish.unfiltered else self._filter
         found: list[Candidate] = []
         if slots.wants("word"):
             found = self._words(query, n, offered)
-        if slots.wants("phrase"):
+        if slots.wants("phrase") and wish.phrases:
+            self.phrases.cover(wish.phrases)
             phrases = self.phrases.propose(query, n)
             found += [c for c in phrases if _may_be_offered(c, query, offered)]
         if slots.wants("emoji"):
-            found += self._emoji(query, n, offered)
+            found += self._emoji(query, n, offered, wish.emoji_style)
+        if slots.wants("sign"):
+            found += self.signs.propose(query)
         if query.typed and slots.wants("literal"):
             found = [*found, self.words.literal(query, n)]
         return slots.fill(rank(found), n)
@@ -170,14 +206,20 @@ class Predictor:
         offers = partial(offered.offers, typed=query.lower, before=query.place.last_word)
         return self.words.propose(query, n, offers)
 
-    def _emoji(self, query: Query, n: int, offered: WordFilter) -> list[Candidate]:
-        """The n best emoji that may be offered."""
+    def _emoji(
+        self, query: Query, n: int, offered: WordFilter, style: EmojiStyle
+    ) -> list[Candidate]:
+        """The n best emoji that may be offered, as they are to be shown."""
         asked = n
         while True:
-            found = self.emoji.propose(query, asked)
-            kept = [c for c in found if offered.offers(c.text, query.typed)]
+            found = self.emoji.propose(query, asked, style.diversity)
+            kept: dict[str, Candidate] = {}
+            for each in found:
+                if offered.offers(each.text, query.typed):
+                    shown = replace(each, text=style.apply(each.text))
+                    kept.setdefault(shown.text, shown)
             if len(kept) >= n or len(found) < asked:
-                return kept[:n]
+                return list(kept.values())[:n]
             asked *= 2
 
     def finish(
@@ -187,6 +229,39 @@ class Predictor:
         query = self.query(context)
         words = self._words(query, n, NOTHING_HELD_BACK if unfiltered else self._filter)
         return rank([*words, self.words.literal(query, n)])[:n]
+
+    def emoji_logp(self, context: Context) -> float:
+        """log P(an emoji comes next); where a word is open, as if it were finished."""
+        if context.typed:
+            context = replace(context, before=context.before + context.typed, taps=())
+        return self.query(context).place.expected.trigger_logp
+
+    def emoji_for(self, context: Context, n: int, wish: Wish) -> list[Candidate]:
+        """Emoji for a panel: after the open word as if it were finished, and those in its place
+        where its letters name one."""
+        if not context.typed:
+            return self.suggest(context, n, wish)
+        whole = replace(context, before=context.before + context.typed, taps=())
+        named = self.suggest(context, n, wish)
+        found = self.suggest(whole, n, wish)
+        texts = {c.text for c in found}
+        return rank([*found, *(c for c in named if c.text not in texts)])[:n]
+
+    def score(self, context: Context, wanted: str) -> Candidate | None:
+        """A candidate of a given text: an emoji, a sign, a word, or a phrase of known words;
+        None for what cannot stand here."""
+        query = self.query(context)
+        normal = text.normalise(wanted).strip()
+        if text.is_emoji(normal):
+            return self.emoji.score(query, text.base_emoji(normal))
+        if normal and not any(c.isalnum() for c in normal):
+            return self.signs.score(query, normal)
+        words = normal.lower().split()
+        if not words or not words[0].startswith(query.lower):
+            return None
+        if len(words) == 1:
+            return self.words.score(query, words[0])
+        return self.phrases.score(query, tuple(words))
 
 
 def _may_be_offered(phrase: Candidate, query: Query, offered: WordFilter) -> bool:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from prompt_toolkit import layout
 from prompt_toolkit.application import Application, run_in_terminal
@@ -29,19 +30,23 @@ from rich.console import Console
 from rich.table import Table
 
 from kbengine.engine import Engine
+from kbengine.explanation import percent, sentence
 from kbengine.mix import STRIP, Slots
-from kbengine.predict import context_pieces, window
-from kbengine.types import Candidate, Context, Edit
+from kbengine.predict import MOST, context_pieces, window
+from kbengine.types import PARTS, Candidate, Context, Edit
 from kbengine.vocab import EOS
 
 DIGITS = tuple("123456789")
 PROMPT, RAW = "› ", "[ZeroWidthEscape]"
-COLOURS = {"word": "cyan", "phrase": "green", "emoji": "magenta", "literal": "yellow"}
+COLOURS = {
+    "word": "cyan", "phrase": "green", "emoji": "magenta", "sign": "blue", "literal": "yellow",
+}  # fmt: skip
 STYLE = {kind: f"ansi{colour}" for kind, colour in COLOURS.items()}
 STYLE |= {"key": "bold", "dim": "ansibrightblack"}
 COMMANDS = {
     ":help": "this list",
     ":explain": "how the last candidates were scored; :explain TEXT: those of a text",
+    ":why": "why a candidate stands where it stands, shown or not; :why tomorrow",
     ":context": "what the engine sees: earlier messages, committed text, open word",
     ":slots": "which kinds are shown, such as :slots " + STRIP,
     ":clear": "forget the conversation",
@@ -71,12 +76,12 @@ class Shown:
 class Conversation:
     """A text field, the messages sent from it, and the commands typed into it."""
 
-    def __init__(self, engine: Engine, slots: str, unfiltered: bool = False) -> None:
-        """Raises ValueError for slots that cannot be read."""
+    def __init__(self, engine: Engine, slots: str, **wish: Any) -> None:
+        """wish: as `Engine.session` takes it. Raises ValueError for slots that cannot be read."""
         self.slots = str(Slots.parse(slots))
         self.earlier: tuple[str, ...] = ()
         self._vocabulary = engine.vocabulary
-        self._field = engine.session(unfiltered=unfiltered)
+        self._field = engine.session(**wish)
         self._key: tuple[Context, str] | None = None
         self._shown = self._last = Shown(Context(), (), 0.0)
 
@@ -126,6 +131,8 @@ class Conversation:
             table = explain(self.shown() if argument else self._last)
             self.sync("")
             return table
+        if name == ":why":
+            return self._why(argument)
         if name == ":slots":
             try:
                 self.slots = str(Slots.parse(argument)) if argument else self.slots
@@ -146,6 +153,17 @@ class Conversation:
             return "\n".join(f"{key:<9} {text}" for key, text in COMMANDS.items()) + "\n" + KEYS
         return f"There is no command {name}; :help lists those there are."
 
+    def _why(self, wanted: str) -> str:
+        """One candidate of the last text, shown there or not, in a line."""
+        context = self._last.context
+        self._field.set_context(context.before + context.typed, self.earlier)
+        found = self._field.explain(wanted)
+        shown = [c.text for c in self._field.suggest(MOST, found.kind)] if found else []
+        self.sync("")
+        if found is None:
+            return f"{wanted!r} cannot go on from there; give a word, phrase, emoji or sign."
+        return sentence(found, shown.index(found.text) + 1 if found.text in shown else None)
+
 
 def hints(line: str) -> list[str]:
     """The commands that a line is, or may become; none for a message."""
@@ -154,20 +172,16 @@ def hints(line: str) -> list[str]:
     return known or ([name] if COMMAND_RE.match(line) else [])
 
 
-def percent(candidate: Candidate) -> str:
-    """The probability of a candidate, to a tenth of a percent."""
-    p = 100 * math.exp(candidate.logp)
-    return f"{p:.1f}" if p >= 0.05 else "<0.1"
-
-
 def plain(shown: Shown) -> str:
     """The candidates on one line, apart by tabs: ``too (word 18.1%)``."""
-    return "\t".join(f"{c.text} ({c.kind} {percent(c)}%)" for c in shown.candidates)
+    return "\t".join(f"{c.text} ({c.kind} {percent(c.logp)}%)" for c in shown.candidates)
 
 
 def explain(shown: Shown) -> Table:
-    """The parts of each candidate's score in nats; they add up to its logp."""
-    names = list(dict.fromkeys(name for c in shown.candidates for name in c.parts))
+    """The parts of each candidate's score in nats; without the slot policy's they add up to its
+    logp."""
+    parts = [name for c in shown.candidates for name, value in c.parts.items() if value]
+    names = [name for name in PARTS if name in parts]
     where = (shown.context.before + shown.context.typed)[-40:]
     table = Table(title=f"After {where!r}, in nats", box=box.SIMPLE_HEAD)
     table.add_column("candidate", min_width=9, overflow="fold")
@@ -175,8 +189,10 @@ def explain(shown: Shown) -> Table:
     for name in [*names, "= logp", "%"]:
         table.add_column(name, justify="right")
     for c in shown.candidates:
-        parts = [f"{c.parts[name] + 0.0:.3f}" if name in c.parts else "" for name in names]
-        table.add_row(c.text, c.kind, *parts, f"{c.logp:.3f}", percent(c), style=COLOURS[c.kind])
+        values = [f"{c.parts[name]:.3f}" if c.parts[name] else "" for name in names]
+        table.add_row(
+            c.text, c.kind, *values, f"{c.logp:.3f}", percent(c.logp), style=COLOURS[c.kind]
+        )
     return table
 
 
@@ -201,7 +217,7 @@ def rows(shown: Shown, columns: int = 80) -> StyleAndTextTuples:
             erase, resume = "\x1b[K", f"\x1b[{6 + room}G"
         row = [("class:key" + mark, f"  {digit}  "), (RAW, erase), (f"{style} bold{mark}", text)]
         row += [(RAW, resume), (style + mark, f"  {c.kind:<7}")]
-        row += [(mark, f" {percent(c):>5} %  "), (style + mark, line)]
+        row += [(mark, f" {percent(c.logp):>5} %  "), (style + mark, line)]
         if not fragments:
             row.append(("class:dim" + mark, took.rjust(columns - 25 - room - len(line))))
         fragments += [*row, ("", "\n")]
@@ -285,10 +301,10 @@ def piped(conversation: Conversation, lines: Iterable[bytes]) -> None:
             break
 
 
-def run(engine: Engine, slots: str = STRIP, unfiltered: bool = False) -> int:
+def run(engine: Engine, slots: str = STRIP, **wish: Any) -> int:
     """The REPL on stdin and stdout, in UTF-8; returns the exit status. Interactive on a
     terminal, else line by line. Raises ValueError for slots that cannot be read."""
-    conversation = Conversation(engine, slots, unfiltered)
+    conversation = Conversation(engine, slots, **wish)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     try:

@@ -8,7 +8,11 @@ cannot be answered gets ``{"error": "one sentence"}`` and the server goes on.
     {"op": "predict", ..., "prefix": "tomorrow", "done": true}
         -> the words that a finished one may stand for, itself among them
     {"op": "emoji", "context": "happy birthday ", "k": 5}
-        -> {"candidates": ["🎂", ...], "scores": [...]}
+        -> {"candidates": ["🎂", ...], "scores": [...], "trigger": 0.1}
+    {"op": "emoji", "name": "pizz", "k": 5, "language": "en"}
+        -> {"candidates": ["🍕", ...]}
+    {"op": "explain", "context": "see you ", "prefix": "to", "candidate": "tomorrow"}
+        -> {"logp": -0.4, "kind": "word", "parts": {"language model": -1.2, ...}}
     {"op": "info"}      -> {"name", "version", "model_bytes", ...}
     {"op": "learn"}     -> {"ok": false, "reason": ...} until learning exists
     {"op": "reset"}     -> {"ok": true}: there is nothing to forget yet
@@ -17,12 +21,16 @@ cannot be answered gets ``{"error": "one sentence"}`` and the server goes on.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, BinaryIO
 
-from kbengine.engine import Engine
+from kbengine.emojistyle import PLAIN, EmojiStyle
+from kbengine.engine import Engine, context_of
 from kbengine.mix import Slots
-from kbengine.predict import MOST
+from kbengine.predict import MOST, Wish
+from kbengine.sources.phrases import PhraseOptions
 from kbengine.types import Context, Tap
 
 MAX_LINE_BYTES = 1 << 20
@@ -35,14 +43,22 @@ class RequestError(ValueError):
 class Server:
     """Answers requests one after the other, over one text field at a time."""
 
-    def __init__(self, engine: Engine, slots: str = "words", unfiltered: bool = False) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        slots: str = "words",
+        unfiltered: bool = False,
+        emoji_style: EmojiStyle = PLAIN,
+        phrases: float = PhraseOptions.coverage,
+    ) -> None:
         """Raises ValueError for slots that cannot be read."""
         self._engine = engine
-        self._slots, self._unfiltered = Slots.parse(slots), unfiltered
+        self._wish = Wish(Slots.parse(slots), unfiltered, emoji_style, phrases)
         self._predictor = engine.predictor()
         self._ops: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "predict": self._predict,
             "emoji": self._emoji,
+            "explain": self._explain,
             "info": self._info,
             "learn": lambda request: {"ok": False, "reason": "this version does not learn yet"},
             "reset": lambda request: {"ok": True},
@@ -85,9 +101,9 @@ class Server:
         taps = tuple(Tap(char, *place) for char, place in zip(prefix, touches, strict=True))
         place = Context(earlier, context, taps)
         if _flag(request, "done"):
-            found = self._predictor.finish(place, k, self._unfiltered)
+            found = self._predictor.finish(place, k, self._wish.unfiltered)
         else:
-            found = self._predictor.suggest(place, k, self._slots, self._unfiltered)
+            found = self._predictor.suggest(place, k, self._wish)
         return {
             "candidates": [c.text for c in found],
             "scores": [round(c.logp, 4) for c in found],
@@ -96,12 +112,35 @@ class Server:
 
     def _emoji(self, request: Mapping[str, Any]) -> dict[str, Any]:
         context, k, earlier = _common(request)
-        slots = Slots.parse("emoji")
-        found = self._predictor.suggest(Context(earlier, context), k, slots, self._unfiltered)
+        style = self._wish.emoji_style
+        if "name" in request:
+            name, language = request["name"], request.get("language")
+            if not isinstance(name, str) or not isinstance(language, str | None):
+                raise RequestError("name and language must be strings")
+            try:
+                return {"candidates": self._engine.find_emoji(name, k, language, style)}
+            except ValueError as error:
+                raise RequestError(str(error)) from error
+        place = context_of(context, earlier)
+        wish = replace(self._wish, slots=Slots.parse("emoji"))
+        found = self._predictor.emoji_for(place, k, wish)
         return {
             "candidates": [c.text for c in found],
             "scores": [round(c.logp, 4) for c in found],
+            "trigger": round(math.exp(self._predictor.emoji_logp(place)), 6),
         }
+
+    def _explain(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        context, _, earlier = _common(request)
+        prefix, wanted = request.get("prefix", ""), request.get("candidate")
+        if not isinstance(prefix, str) or not isinstance(wanted, str):
+            raise RequestError("prefix and candidate must be strings")
+        try:
+            found = self._engine.explain(Context(earlier, context, tuple(map(Tap, prefix))), wanted)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        parts = {name: round(value, 4) for name, value in found.parts.items()}
+        return {"logp": round(found.logp, 4), "kind": found.kind, "parts": parts}
 
     def _info(self, request: Mapping[str, Any]) -> dict[str, Any]:
         bundle = self._engine.bundle
@@ -109,7 +148,7 @@ class Server:
             "name": "kbengine",
             "version": bundle.name,
             "model_bytes": bundle.file_bytes,
-            "slots": str(self._slots),
+            "slots": str(self._wish.slots),
             "note": bundle.manifest.get("notice", ""),
         }
 

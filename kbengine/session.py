@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from math import isfinite
 
 from kbengine import text
 from kbengine.mix import Slots
-from kbengine.predict import Predictor
+from kbengine.predict import NO_WISH, Predictor, Wish
 from kbengine.types import Candidate, Context, Edit, Tap
 
 # Signs that take the place of the space that `accept` has added. Colon and semicolon are
@@ -46,11 +47,8 @@ class Session:
     answer.
     """
 
-    def __init__(
-        self, predictor: Predictor, slots: Slots | None = None, unfiltered: bool = False
-    ) -> None:
-        self._predictor = predictor
-        self._slots, self._unfiltered = slots, unfiltered
+    def __init__(self, predictor: Predictor, wish: Wish = NO_WISH) -> None:
+        self._predictor, self._wish = predictor, wish
         self._earlier: tuple[str, ...] = ()
         self._left = self._right = ""
         self._taps: list[Tap] = []
@@ -158,25 +156,41 @@ class Session:
 
         Raises ValueError for n below 1 and for slots that cannot be read.
         """
-        policy = self._slots if slots is None else Slots.parse(slots)
-        return self._predictor.suggest(self.context, n, policy, self._unfiltered)
+        wish = self._wish if slots is None else replace(self._wish, slots=Slots.parse(slots))
+        return self._predictor.suggest(self.context, n, wish)
 
     def literal(self) -> Candidate | None:
         """What was typed, as a candidate of its own; None where no word is open."""
-        found = self._predictor.suggest(self.context, 1, Slots((("literal", 1),)))
+        found = self._predictor.suggest(self.context, 1, Wish(Slots((("literal", 1),))))
         return found[0] if found else None
 
-    def accept(self, candidate: Candidate) -> Edit:
+    def explain(self, candidate: str) -> Candidate | None:
+        """A text as a candidate at the caret, shown or not, with its parts; None where it cannot
+        stand there."""
+        return self._predictor.score(self.context, candidate)
+
+    def accept(self, candidate: Candidate, words: int | None = None) -> Edit:
         """Put a candidate in place of the open word, with a space after it.
 
-        The open word is taken whole, also what stands of it right of the caret; a space
-        that follows already serves for the new one, and after a sign or a digit one is put
-        before the candidate. Returns what the host must do to its own text.
+        words: of a phrase only the first so many. The open word is taken whole, also what stands
+        of it right of the caret; a space that follows already serves for the new one, and after a
+        sign or a digit one is put before the candidate. A sign goes right after the word before
+        it. Returns what the host must do to its own text.
 
-        Raises ValueError where the candidate was made for an open word of another length.
+        Raises ValueError where the candidate was made for an open word of another length, and
+        where it has not so many words.
         """
         typed = self.typed
-        if candidate.replaces != len(typed):
+        text_ = candidate.text
+        if words is not None:
+            parts = text_.split(" ")
+            if not 1 <= words <= len(parts):
+                raise ValueError(f"{text_!r} has no {words} words; take 1 to {len(parts)}")
+            text_ = " ".join(parts[:words])
+        spaces = 0
+        if candidate.kind == "sign" and not typed:
+            spaces = len(self._left) - len(self._left.rstrip(" "))
+        elif candidate.replaces != len(typed):
             raise ValueError(
                 f"{candidate.text!r} was suggested for another text; ask for suggestions again"
             )
@@ -184,13 +198,15 @@ class Session:
         if typed:
             after = len(text.rest_of_word(self._right))
         served = self._right[after : after + 1] == " "
-        glued = not typed and candidate.kind != "emoji" and _wants_space(self._left, candidate.text)
-        insert = " " * glued + candidate.text + " "
+        free = candidate.kind in ("emoji", "sign")
+        glued = not typed and not free and _wants_space(self._left, text_)
+        insert = " " * glued + text_ + " "
         self._taps = []
-        left = self._left[: len(self._left) - len(typed)]
+        gone = len(typed) + spaces
+        left = self._left[: len(self._left) - gone]
         after += served
         self._change(left + insert, self._right[after:], _Space.OWN if served else _Space.ADDED)
-        return Edit(len(typed), insert, after)
+        return Edit(gone, insert, after)
 
 
 def _wants_space(left: str, word: str) -> bool:

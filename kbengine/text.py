@@ -145,6 +145,20 @@ def _qualified_with_tones() -> frozenset[str]:
     return frozenset(e.replace("\ufe0f", "") for e in _emoji().EMOJI_DATA)
 
 
+def emoji_names(language: str) -> dict[str, str]:
+    """Every emoji, in all its forms, and its name in a language; none where there are no names."""
+    emoji = _emoji()
+    if language not in emoji.LANGUAGES:
+        return {}
+    emoji.config.load_language(language)
+    full = emoji.STATUS["fully_qualified"]
+    return {
+        symbol: facts[language].strip(":").replace("_", " ")
+        for symbol, facts in emoji.EMOJI_DATA.items()
+        if facts["status"] <= full and language in facts
+    }
+
+
 def split_emoji(text: str) -> list[tuple[str, bool]]:
     """`text` in stretches, each with whether it is one emoji (then in its base form)."""
     if not _MAYBE_EMOJI_RE.search(text):

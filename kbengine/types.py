@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["word", "phrase", "emoji", "literal"]
+Kind = Literal["word", "phrase", "emoji", "sign", "literal"]
+# What a score is made of, in nats: log P of the text by the language model alone; what the keys say
+# for it, and of the others that agree with them; what names and word lists say; what is known of
+# the user; what the emoji model says of whether an emoji comes, and which; what the place in the
+# list asks for beside probability.
+PARTS = ("language model", "channel", "lexicon", "user", "trigger", "slot policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class Candidate:
     source: which part of the engine proposed it.
     logp: log-probability (natural) that the text goes on so, given all that was typed.
     replaces: how many characters left of the caret it takes the place of.
-    parts: the summands of logp by name.
+    parts: the summands of the score, by the names of PARTS.
     """
 
     text: str
@@ -58,6 +63,20 @@ class Candidate:
     logp: float
     replaces: int = 0
     parts: Mapping[str, float] = field(default_factory=dict, compare=False)
+
+    @property
+    def score(self) -> float:
+        """What it is ranked by: the sum of its parts, which is logp and the slot policy's."""
+        return self.logp + self.parts.get("slot policy", 0.0)
+
+
+def candidate(
+    text: str, kind: Kind, source: str, parts: Mapping[str, float], replaces: int = 0
+) -> Candidate:
+    """A candidate of some parts; those that are not given are 0."""
+    full = {name: parts.get(name, 0.0) for name in PARTS}
+    logp = sum(value for name, value in full.items() if name != "slot policy")
+    return Candidate(text, kind, source, logp, replaces, full)
 
 
 @dataclass(frozen=True, slots=True)

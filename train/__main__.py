@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from kbengine.errors import KbengineError
-from train import cache, mixture, sizes
+from train import cache, mixture, names, sizes
 from train.presets import PRESETS
 
 HELPS = {
@@ -22,7 +22,7 @@ HELPS = {
     "export": "write the quantized step model, if it agrees with the float model",
     "bundle": "put model, vocabulary, words and emoji in one file",
 }
-TOOLS = {"cache": cache, "mixture": mixture, "sizes": sizes}
+TOOLS = {"cache": cache, "mixture": mixture, "names": names, "sizes": sizes}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -10,6 +10,7 @@ from typing import Any
 
 from kbengine import text
 from kbengine.bundle import write_bundle
+from kbengine.emojimodel import EmojiModel
 from kbengine.emojitable import EmojiTable
 from kbengine.lexicon import Entry, Lexicon, unigram_logp
 from kbengine.lm.mixture import NgramTable
@@ -86,6 +87,7 @@ def write(
     table: EmojiTable,
     word_filter: WordFilter | None,
     ngrams: NgramTable | None,
+    emoji_model: EmojiModel | None = None,
     measured: str = "",
 ) -> None:
     """Write the bundle, and beside it the model card, `path` with the ending .md. measured: a table
@@ -100,6 +102,8 @@ def write(
         parts["filter"] = word_filter.to_bytes()
     if ngrams is not None:
         parts["ngrams"] = ngrams.to_bytes()
+    if emoji_model is not None:
+        parts["trigger"] = emoji_model.to_bytes()
     write_bundle(path, manifest, parts)
     path.with_suffix(".md").write_text(model_card(manifest, path, measured), encoding="utf-8")
 

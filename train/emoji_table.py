@@ -15,15 +15,17 @@ person wants is theirs to set, not ours to guess.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from xml.etree import ElementTree
 
 import emoji
 
 from kbengine.emojitable import EmojiEntry, EmojiTable, fold
-from kbengine.text import base_emoji
+from kbengine.text import base_emoji, is_emoji
 
 _TABLE_NAME = "cldr_names_keywords_en.tsv"
 _ORDER_NAME = "emoji-test.txt"
@@ -53,8 +55,29 @@ class _Row:
     keywords: list[str]
 
 
-def build_emoji_table(cldr: Path | None) -> EmojiTable:
+def read_said(path: Path) -> dict[str, list[str]]:
+    """Emoji -> what people say with them, of a file with a phrase, a tab and its emoji in a line.
+
+    Raises ValueError, naming the line, where it is no such file.
+    """
+    said: defaultdict[str, list[str]] = defaultdict(list)
+    for number, line in enumerate(_lines(path), 1):
+        phrase, tab, symbols = line.partition("\t")
+        if not line:
+            continue
+        if not tab or not phrase.strip() or not all(map(is_emoji, symbols.split())):
+            raise ValueError(f"{path}: line {number} is not a phrase, a tab and emoji; mend it")
+        for symbol in symbols.split():
+            said[base_emoji(symbol)].append(phrase.strip())
+    return dict(said)
+
+
+def build_emoji_table(
+    cldr: Path | None, said: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> EmojiTable:
     """The table of all emoji that the `emoji` package knows; see the module's docstring.
+
+    said: what people say with an emoji, further keywords of it (`read_said`).
 
     Names are the package's; its aliases are the first keywords, then CLDR's name where it
     is another, then CLDR's keywords. The order is that of Unicode keyboards where `cldr`
@@ -82,7 +105,8 @@ def build_emoji_table(cldr: Path | None) -> EmojiTable:
         name = _words(facts[symbol]["en"])
         names = _aliases(symbol, facts[symbol].get("alias", []))
         names.append(known.names.get(symbol, name))
-        keywords = _distinct(name, names, known.keywords.get(symbol, []))
+        more = [*known.keywords.get(symbol, []), *said.get(symbol, ())]
+        keywords = _distinct(name, names, more)
         entries.append(EmojiEntry(symbol, name, keywords))
     return EmojiTable(entries)
 

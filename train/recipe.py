@@ -107,6 +107,19 @@ EVEN = {
 }
 
 
+# How much the places of a source count for whether an emoji comes, and its emoji for which it is,
+# 1 where it is not named: chat more than tweets and old comments. Set by hand, EXPERIMENTS.md has
+# what was tried.
+EMOJI_RATES = {"emocontext_chat": 3.0, "slack_developers": 3.0}
+EMOJI_KINDS = {
+    "emocontext_chat": 5.0,
+    "slack_developers": 6.0,
+    "reddit_emoji": 2.2,
+    "tweets_mixed": 0.7,
+    "tweets_emoji5": 0.15,
+}
+
+
 def sources(corpora: Path, free: bool = False) -> Text:
     """The sources of the English model; with `free`, those alone that allow any use.
 

@@ -5,6 +5,7 @@ ids.npz  dev.npy  loss.png                      fit
 phase1/  phase2/ ...                            fit: one folder for each phase, with
     checkpoint.npz  fit.json  log.json  loss.png
 model.tflite  export.json                       export
+emoji.model  emoji.json                         emoji: where the text has enough of them
 OUT.bundle  OUT.md                              bundle
 """
 
@@ -22,25 +23,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kbengine.emojimodel import EmojiModel
+from kbengine.lm.tflite import TFLiteModel
 from kbengine.text import is_word
 from kbengine.vocab import BOS, Vocabulary
 from kbengine.wordfilter import WordFilter
 from train import bundle, corpus, recipe
 from train.corpus import LIMITS_OWN, NOTICE_OWN, Counts, Source, Text
-from train.emoji_table import build_emoji_table
+from train.emoji_table import build_emoji_table, read_said
 from train.files import write_json, write_whole
 from train.ngrams import build as build_ngrams
 from train.presets import Preset
 from train.vocab import train_vocabulary
 
 if TYPE_CHECKING:
-    from train.fit import Fit  # loads TensorFlow
+    from train.emoji import Measured  # loads TensorFlow
+    from train.fit import Fit
 
 DEV_EVERY = 20  # without dev files, every 20th stretch of the text is held back
 # Real steps over which the exported model is compared, in so many stretches evenly over the dev
 # text, which is one source after the other; 600 steps are off by x1.003.
 EXPORT_STEPS = 6000
 EXPORT_STRETCHES = 24
+EMOJI_MODEL = "emoji.model"
 JUDGED_PIECES = 3000  # of dev text, by which the loudness of cells is judged
 
 
@@ -224,6 +229,30 @@ def spread_out(dev: NDArray[np.uint16], most: int, stretches: int) -> NDArray[np
     return np.concatenate([piece for part in parts for piece in ([BOS], part)]).astype(np.int64)
 
 
+def emoji(work: Path) -> Measured | None:
+    """Train the emoji model on the text of the language model; None, and no file, where the text
+    has too few emoji."""
+    from train.emoji import EmojiOptions, fit, measure, read_places
+
+    vocabulary = Vocabulary((work / "vocab.model").read_bytes())
+    model = TFLiteModel(_need(work / "model.tflite", "export").read_bytes())
+    names = [source.name for source in read_text(work).sources]
+    encoded = dict(zip(names, encoded_text(work), strict=True))
+    options = EmojiOptions()
+    (work / EMOJI_MODEL).unlink(missing_ok=True)
+    places = read_places(
+        model, vocabulary, encoded, recipe.EMOJI_RATES, recipe.EMOJI_KINDS, options
+    )
+    if places is None:
+        return None
+    found, losses = fit(places, vocabulary, options)
+    measured = measure(found, places)
+    facts = {**asdict(options), "losses": losses, **measured._asdict()}
+    write_json(work / "emoji.json", facts)
+    write_whole(work / EMOJI_MODEL, found.to_bytes())
+    return measured
+
+
 def make_bundle(
     work: Path,
     out: Path,
@@ -242,11 +271,16 @@ def make_bundle(
     model = _need(work / "model.tflite", "export").read_bytes()
     training = _training(work, counts)
     lexicon = bundle.build_lexicon(counts, vocabulary, preset.lexicon_size, preset.lexicon_least)
-    table = build_emoji_table(cldr)
+    own = bundle.DATA / names["language"] / "emoji.tsv"
+    table = build_emoji_table(cldr, read_said(own) if own.exists() else {})
     ngrams = None  # of all the text, with what a run without dev files held back
     if preset.ngrams is not None:
         weights = [source.weight for source in read_text(work).sources]
         ngrams = build_ngrams(encoded_text(work), len(vocabulary), preset.ngrams, weights)
+    emoji_model, facts = None, work / "emoji.json"
+    if (work / EMOJI_MODEL).exists():
+        emoji_model = EmojiModel.from_bytes((work / EMOJI_MODEL).read_bytes(), len(vocabulary))
+        training["emoji_model"] = json.loads(facts.read_text())
     letters = sorted({c for t in vocabulary.first_letters.texts for c in t if c.isalpha()})
     notice = read_text(work).notice
     manifest = {
@@ -264,8 +298,9 @@ def make_bundle(
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     bundle.write(
-        out, manifest, model, vocabulary_model, lexicon, table, word_filter, ngrams, measured
-    )
+        out, manifest, model, vocabulary_model, lexicon, table, word_filter, ngrams, emoji_model,
+        measured,
+    )  # fmt: skip
     return out
 
 

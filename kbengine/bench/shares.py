@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from kbengine.bench.clock import NS_PER_MS, Samples
 from kbengine.engine import Engine, context_of
 from kbengine.mix import Slots
-from kbengine.predict import Predictor
+from kbengine.predict import Predictor, Wish
 from kbengine.protocols import Floats, LanguageModel, State
 from kbengine.serve import Server
 from kbengine.types import Context
@@ -65,10 +65,12 @@ def measure_shares(
     model (its runtime, the softmax, n-grams, cache), of the rest of the engine (search,
     candidates) and of the protocol (a line of JSON read and one written); calls and rows of the
     model."""
-    model, slots, server = TimedModel(engine.model), Slots.parse(SLOTS), Server(engine, SLOTS)
+    model, wish = TimedModel(engine.model), Wish(Slots.parse(SLOTS))
+    server = Server(engine, SLOTS)
     predictor = Predictor(
-        model, engine.vocabulary, engine.lexicon, engine.emoji_table, engine.word_filter
-    )
+        model, engine.vocabulary, engine.lexicon, engine.emoji_table, engine.word_filter,
+        engine.emoji_model,
+    )  # fmt: skip
     bare, served = Samples(), Samples()
     for line in lines:
         contexts = list(_key_presses(line))
@@ -77,7 +79,7 @@ def measure_shares(
             for c in contexts
         ]
         for context in contexts:
-            bare.time(lambda c=context: predictor.suggest(c, n, slots))  # type: ignore[misc]
+            bare.time(lambda c=context: predictor.suggest(c, n, wish))  # type: ignore[misc]
         for request in requests:
             served.time(lambda r=request: json.dumps(server.answer(r)).encode())  # type: ignore[misc]
         tick()

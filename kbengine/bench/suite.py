@@ -28,7 +28,7 @@ from kbengine.bench.wordstock import LEXICON_SIZE, build_lexicons
 from kbengine.engine import Engine
 from kbengine.lexicon import Lexicon
 from kbengine.mix import Slots
-from kbengine.predict import Predictor
+from kbengine.predict import Predictor, Wish
 from kbengine.session import Session
 
 
@@ -131,7 +131,8 @@ def _grow(
 
     def field(lexicon: Lexicon = engine.lexicon) -> Session:
         parts = (engine.model, engine.vocabulary, lexicon, engine.emoji_table)
-        return Session(Predictor(*parts, engine.word_filter), slots)
+        predictor = Predictor(*parts, engine.word_filter, engine.emoji_model)
+        return Session(predictor, Wish(slots))
 
     longest = max(plan.context_lengths)
     found = curves(

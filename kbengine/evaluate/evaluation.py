@@ -13,7 +13,7 @@ from kbengine.evaluate.measures import MOST_LETTERS, fields
 from kbengine.evaluate.perplexity import LineLogp, line_logps
 from kbengine.evaluate.typist import SHOWN, Sums, TypedWord, type_line
 from kbengine.mix import Slots
-from kbengine.predict import Predictor
+from kbengine.predict import Predictor, Wish
 from kbengine.types import Context, Tap
 
 MOST_PREFIX = 64  # no word is longer
@@ -62,15 +62,15 @@ class _Watch:
 
     def __init__(self, predictor: Predictor, settings: Settings) -> None:
         self._predictor = predictor
-        self._slots, self._n = Slots.parse(settings.slots), max(settings.k, SHOWN)
+        self._wish, self._n = Wish(Slots.parse(settings.slots)), max(settings.k, SHOWN)
         self.wall_ns: list[int] = []
         self.cpu_ns: list[int] = []
-        predictor.suggest(Context(), self._n, self._slots)  # start-up is no key press
+        predictor.suggest(Context(), self._n, self._wish)  # start-up is no key press
 
     def suggest(self, line: Line, before: str, typed: str) -> list[str]:
         context = Context(line.earlier, before, tuple(map(Tap, typed)))
         wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
-        found = self._predictor.suggest(context, self._n, self._slots)
+        found = self._predictor.suggest(context, self._n, self._wish)
         self.cpu_ns.append(time.thread_time_ns() - cpu)
         self.wall_ns.append(time.perf_counter_ns() - wall)
         return [candidate.text for candidate in found]

@@ -51,7 +51,7 @@ def answers(path: Path) -> Iterator[dict[str, Any]]:
         yield from _delegations(bundle.parts["model"])
         yield _stepped(bundle.parts["model"])
     try:
-        model, vocabulary, lexicon, table, held_back = bundle.open()
+        model, vocabulary, lexicon, table, held_back, emoji_model = bundle.open()
     except KbengineError as error:
         yield {"opened": None, "error": str(error)}
         return
@@ -59,6 +59,8 @@ def answers(path: Path) -> Iterator[dict[str, Any]]:
     counts |= {"lexicon": len(lexicon), "emoji": len(table), "filter": len(held_back)}
     if isinstance(model, MixtureModel):
         counts["ngrams"] = len(model.table)
+    if emoji_model is not None:
+        counts["trigger"] = len(emoji_model.emoji)
     yield {"opened": counts}
 
 

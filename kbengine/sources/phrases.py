@@ -1,37 +1,90 @@
-"""Phrases: how the text goes on past the next word, where the model is sure of it."""
+"""Phrases: how the text goes on past the next word, where the model is sure of it.
+
+The likeliest continuations of the best next words, found best first over pieces as the words
+are. A phrase is offered where its confidence, log P(all its words) / (their number ^ `length`), is
+that of the surest `coverage` of all places; every beginning of it of two words or more is as sure
+as is asked of its own length. What it saves in expectation is P times the keystrokes of the words
+after its first.
+"""
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
 
 from kbengine import text
-from kbengine.beam import BeamOptions, Hypothesis, search
-from kbengine.constraint import Known
 from kbengine.lexicon import Lexicon
+from kbengine.protocols import Ints
 from kbengine.sources.query import Query
 from kbengine.sources.words import WordSource
 from kbengine.tree import Node, StateTree
-from kbengine.types import Candidate
+from kbengine.types import Candidate, candidate
 from kbengine.vocab import Vocabulary
+
+# Coverage, the share of places before a word's first letter at which a phrase is offered ->
+# the least confidence there. Found by ``python -m train phrases --text DEV...`` (docs/measures.md).
+CONFIDENCE = {0.05: -1.2, 0.1: -1.5, 0.2: -1.95, 0.3: -2.2, 0.5: -2.7}
 
 
 @dataclass(frozen=True)
 class PhraseOptions:
-    """A phrase grows while its next word has at least `next_p`, to `words` words at most,
-    and is offered where it has at least `least_p` in all. `heads`: how many of the best
-    words are tried as its beginning. Set by hand; nothing is fitted on text yet."""
+    """coverage: the share of places at which a phrase is offered, 0 for none. words: of a phrase,
+    at most. length: of the module's docstring. keys: keystrokes that each word after the first
+    saves. heads: how many of the best words are tried as the first. batch, calls, fan: as in
+    `beam.BeamOptions`. Found by the same command."""
 
-    next_p: float = 0.3
-    least_p: float = 0.02
+    coverage: float = 0.2
     words: int = 4
-    heads: int = 2
+    length: float = 0.5
+    keys: float = 1.2
+    heads: int = 4
+    batch: int = 5
+    calls: int = 3
+    fan: int = 8
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a coverage that cannot be."""
+        if not 0 <= self.coverage <= 1:
+            raise ValueError(f"phrases at {self.coverage:g} of all places cannot be; give 0 to 1")
+
+    def least_logp(self, words: int) -> float:
+        """Of a phrase of so many words."""
+        if self.coverage == 0:
+            return math.inf
+        return least_confidence(self.coverage) * float(words**self.length)
+
+
+def least_confidence(coverage: float, table: Mapping[float, float] = CONFIDENCE) -> float:
+    """The confidence that belongs to a coverage, between those of the table by a straight line."""
+    return float(np.interp(coverage, list(table), list(table.values())))
+
+
+class Phrase(NamedTuple):
+    """Words in lower case, the first as a hypothesis had it, and log P(all of them | context)."""
+
+    words: tuple[str, ...]
+    logp: float
+
+
+class _Path(NamedTuple):
+    """A phrase on its way: finished words, pieces and lexicon node of the one that is spelt, and
+    log P(all pieces)."""
+
+    words: tuple[str, ...]
+    pieces: tuple[int, ...]
+    place: int
+    node: Node
+    logp: float
 
 
 class PhraseSource:
     """logp = log P(all its words | context, typed), with the end of the last."""
-
-    SEARCH = BeamOptions(batch=4, calls=2, fan=8)
 
     def __init__(
         self,
@@ -41,52 +94,123 @@ class PhraseSource:
         words: WordSource,
         options: PhraseOptions | None = None,
     ) -> None:
-        self._tree, self._vocabulary = tree, vocabulary
+        self._tree, self._vocabulary, self._lexicon = tree, vocabulary, lexicon
         self._words = words
-        self._lexicon, self._next = lexicon, Known(lexicon, "")
-        self._options = options or PhraseOptions()
+        self.options = options or PhraseOptions()
+        low, high = lexicon.children(0)
+        self._first: Ints = lexicon.pieces[low:high]
 
     def propose(self, query: Query, n: int) -> list[Candidate]:
-        """At most one phrase for each of the likeliest first words."""
+        """The best phrases, none of them the beginning of another."""
         found = self._words.search(query, n)
         total = found.total_logp if query.typed else 0.0
-        grown = (
-            self._grow(self._words.written(query, word), head)
-            for word, head in found.words[: self._options.heads]
+        # An open word's own share of what is typed is known; nothing else of it is an emoji.
+        trigger = 0.0 if query.typed else query.place.trigger
+        ranked = sorted(
+            (self._candidate(query, phrase, total, trigger) for phrase in self.search(query, n)),
+            key=lambda c: (-c.score, c.text),
         )
-        candidates = []
-        for words, logp in grown:
-            if len(words) > 1 and logp - total >= math.log(self._options.least_p):
-                parts = {"language model": logp, "typed so far": -total}
-                phrase = " ".join(words)
-                if text.shape(query.typed) is text.Shape.UPPER:
-                    phrase = phrase.upper()
-                candidates.append(
-                    Candidate(phrase, "phrase", "phrases", logp - total, query.replaces, parts)
-                )
-        return candidates
+        kept: list[Candidate] = []
+        for phrase in ranked:
+            if not any(_begins(a, b) for c in kept for a, b in ((c, phrase), (phrase, c))):
+                kept.append(phrase)
+        return kept[:n]
 
-    def _grow(self, first: str, head: Hypothesis) -> tuple[list[str], float]:
-        """A word and those that surely follow it, and log P(all of them | context)."""
-        words, node, logp = [first], head.node, head.score
-        while len(words) < self._options.words:
-            hypothesis = self._next_word(node)
-            if hypothesis is None:
-                break
-            word = self._vocabulary.spell(hypothesis.pieces)
-            words.append(self._lexicon.in_sentence(word))
-            # The end of the word before is in P(next word): it begins something new.
-            logp += hypothesis.lm_logp - node.end_logp
-            node = hypothesis.node
-        return words, logp
+    def cover(self, coverage: float) -> None:
+        """Offer phrases at this share of places from now on. Raises ValueError where that cannot
+        be."""
+        if coverage != self.options.coverage:
+            self.options = replace(self.options, coverage=coverage)
 
-    def _next_word(self, node: Node) -> Hypothesis | None:
-        """The best word after a finished one, if the model is sure of it."""
-        self._tree.predict([node])
-        assert node.logp is not None
-        least = math.log(self._options.next_p) + node.end_logp
-        if float(node.logp.max()) < least:  # no piece, and so no word, is as likely
+    def score(self, query: Query, words: tuple[str, ...]) -> Candidate | None:
+        """A phrase of given words in lower case; None where the vocabulary cannot spell them."""
+        pieces = [self._vocabulary.encode_token(word) for word in words]
+        if any(
+            self._vocabulary.spell(each) != word for each, word in zip(pieces, words, strict=True)
+        ):
             return None
-        spell = self._vocabulary.spell
-        found = search(self._tree, node, self._next, spell, 1, self.SEARCH).words
-        return found[0][1] if found and found[0][1].lm_logp >= least else None
+        logp, node = self._tree.path_logp(query.node, (p for each in pieces for p in each))
+        self._tree.predict([node])
+        found = self._words.search(query, 1)
+        total = max(found.total_logp, logp + node.end_logp) if query.typed else 0.0
+        trigger = 0.0 if query.typed else query.place.trigger
+        return self._candidate(query, Phrase(words, logp + node.end_logp), total, trigger)
+
+    def search(self, query: Query, n: int) -> list[Phrase]:
+        """The phrases that are sure enough."""
+        options = self.options
+        found = self._words.search(query, n)
+        total = found.total_logp if query.typed else 0.0
+        floors = [options.least_logp(count) + total for count in range(options.words + 1)]
+        heap: list[tuple[float, int, _Path]] = []
+        count = itertools.count()
+
+        def push(paths: Iterator[_Path]) -> None:
+            for path in paths:
+                heapq.heappush(heap, (-path.logp, next(count), path))
+
+        for word, head in found.words[: options.heads]:
+            if head.score >= floors[2]:
+                path = _Path((word,), (), 0, head.node, head.score - head.node.end_logp)
+                self._tree.predict([head.node])
+                push(self._next_words(path, floors[2]))
+        phrases = []
+        for _ in range(options.calls):
+            batch = [heapq.heappop(heap)[2] for _ in range(min(options.batch, len(heap)))]
+            if not batch:
+                break
+            self._tree.predict([path.node for path in batch])
+            for path in batch:
+                floor = floors[len(path.words) + 1]
+                if self._lexicon.is_word(path.place):
+                    logp = path.logp + path.node.end_logp
+                    if logp >= floor:
+                        words = (*path.words, self._vocabulary.spell(path.pieces))
+                        phrases.append(Phrase(words, logp))
+                        if len(words) < options.words:
+                            whole = _Path(words, (), 0, path.node, path.logp)
+                            push(self._next_words(whole, floors[len(words) + 1]))
+                push(self._longer(path, floor))
+        return phrases
+
+    def _next_words(self, path: _Path, floor: float) -> Iterator[_Path]:
+        """The likeliest beginnings of the word after a finished one."""
+        assert path.node.logp is not None
+        scores = path.node.logp.take(self._first)
+        scores += np.float32(path.logp)
+        places = np.flatnonzero(scores >= floor)
+        if len(places) > self.options.fan:
+            places = places[np.argpartition(-scores[places], self.options.fan)]
+        for at in places[: self.options.fan].tolist():
+            piece = int(self._first[at])
+            node = path.node.child(piece)
+            yield _Path(path.words, (piece,), at + 1, node, float(scores[at]))
+
+    def _longer(self, path: _Path, floor: float) -> Iterator[_Path]:
+        """A word that is spelt, one piece on."""
+        assert path.node.logp is not None
+        low, high = self._lexicon.children(path.place)
+        for place in range(low, high):
+            piece = int(self._lexicon.pieces[place])
+            logp = path.logp + float(path.node.logp[piece])
+            if logp >= floor:
+                pieces = (*path.pieces, piece)
+                yield _Path(path.words, pieces, place, path.node.child(piece), logp)
+
+    def _candidate(self, query: Query, phrase: Phrase, total: float, trigger: float) -> Candidate:
+        first, *others = phrase.words
+        written = [self._words.written(query, first), *map(self._lexicon.in_sentence, others)]
+        shown = " ".join(written)
+        if text.shape(query.typed) is text.Shape.UPPER:
+            shown = shown.upper()
+        parts = {
+            "language model": phrase.logp,
+            "channel": -total,
+            "trigger": trigger,
+            "slot policy": math.log(self.options.keys * len(others)),
+        }
+        return candidate(shown, "phrase", "phrases", parts, query.replaces)
+
+
+def _begins(one: Candidate, other: Candidate) -> bool:
+    return other.text.startswith(f"{one.text} ") or other.text == one.text

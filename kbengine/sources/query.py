@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from kbengine.beam import Found
+from kbengine.emojimodel import Expected
 from kbengine.tree import Node
 
 Offered = Callable[[str], bool]  # whether a word, in lower case, may be offered
@@ -18,18 +21,27 @@ def anything(word: str) -> bool:
 
 @dataclass(frozen=True)
 class Place:
-    """Between two words. node: the end of the committed text; last_tokens: its last few; said:
-    the words of the conversation that the lexicon lacks, in lower case -> as written."""
+    """Between two words. node: the end of the committed text; last_tokens: its last few; spaced:
+    whether a space stands there; said: the words of the conversation that the lexicon lacks, in
+    lower case -> as written; expected: whether an emoji comes, and which."""
 
     node: Node
+    expected: Expected
     sentence_start: bool
     last_tokens: tuple[str, ...]
+    spaced: bool = False
     said: dict[str, str] = field(default_factory=dict)
 
     @property
     def last_word(self) -> str:
         """The token before the caret, in lower case; empty where there is none."""
         return self.last_tokens[-1].lower() if self.last_tokens else ""
+
+    @cached_property
+    def trigger(self) -> float:
+        """What all that is no emoji gains by the emoji model's word on whether one comes: the
+        difference of log P(no emoji comes) to the language model's own."""
+        return self.expected.other_logp - math.log1p(-math.exp(min(self.expected.lm_logp, -1e-6)))
 
 
 @dataclass(frozen=True)

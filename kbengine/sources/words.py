@@ -14,7 +14,7 @@ from kbengine.constraint import Known, Typed
 from kbengine.lexicon import Lexicon
 from kbengine.sources.query import Offered, Query, anything
 from kbengine.tree import Node, StateTree
-from kbengine.types import Candidate
+from kbengine.types import Candidate, candidate
 from kbengine.vocab import Vocabulary
 
 # Unknown words are asked for only where known ones do not fill the list, and the search
@@ -28,6 +28,8 @@ NO_WORD_LOGP = math.log(1e-6)  # of what is typed and is no word: last in any li
 LONGEST_WORD = 64  # letters; what is longer is no word, and not worth a search
 MOST_SAID = 12  # words of the conversation tried at a key; a piece of each is a step of its own
 LEAST_WORDS = 5  # searched for at least, so that most callers share one search
+# Of a word whose letters are typed: at most so much is an emoji that they name (`NameOptions`).
+NO_EMOJI_LOGP = math.log1p(-0.0063)
 MOST_WORDS = 256  # searched for at most in the place of words that are held back
 
 
@@ -118,13 +120,18 @@ class WordSource:
     def _candidate(
         self, query: Query, word: str, hypothesis: Hypothesis, total: float
     ) -> Candidate:
-        parts = {"language model": hypothesis.lm_logp, "typed so far": -total}
-        if hypothesis.channel_logp:
-            parts["channel"] = hypothesis.channel_logp
-        return Candidate(
-            self.written(query, word), "word", "words", sum(parts.values()),
-            query.replaces, parts,
-        )  # fmt: skip
+        parts = {
+            "language model": hypothesis.lm_logp,
+            # Bayes: what the keys say for this word, less what they say for all of them.
+            "channel": hypothesis.channel_logp - total,
+            "trigger": self._trigger(query),
+        }
+        return candidate(self.written(query, word), "word", "words", parts, query.replaces)
+
+    @staticmethod
+    def _trigger(query: Query) -> float:
+        """What words lose to emoji: those that are expected, or that the letters name."""
+        return NO_EMOJI_LOGP if query.typed else query.place.trigger
 
     def propose(self, query: Query, n: int, offered: Offered = anything) -> list[Candidate]:
         """The n best words, best first, without the one that stands in the field already: to
@@ -143,6 +150,23 @@ class WordSource:
                 return [self._candidate(query, word, hyp, total) for word, hyp in kept]
             found = self.search(query, asked)
 
+    def score(self, query: Query, word: str) -> Candidate | None:
+        """A word in lower case that begins as typed; None where it cannot be spelt."""
+        pieces = self._vocabulary.encode_token(word)
+        if len(word) > LONGEST_WORD or not text.is_word(word):
+            return None
+        if self._vocabulary.spell(pieces) != word:
+            return None
+        found = self.search(query, LEAST_WORDS)
+        total = found.total_logp if query.typed else 0.0
+        hypothesis = dict(found.words).get(word)
+        if hypothesis is None:
+            hypothesis = self._spelt(query.node, pieces, -math.inf)
+        assert hypothesis is not None
+        return self._candidate(
+            query, word, hypothesis, max(total, hypothesis.score if query.typed else total)
+        )
+
     def literal(self, query: Query, n: int) -> Candidate:
         """What was typed, as it stands, as a finished word."""
         total = self.search(query, n).total_logp
@@ -153,5 +177,5 @@ class WordSource:
             logp += node.end_logp
         else:
             logp = max(total, -100.0) + NO_WORD_LOGP
-        parts = {"language model": logp, "typed so far": -max(total, logp)}
-        return Candidate(query.raw, "literal", "typed", sum(parts.values()), query.replaces, parts)
+        parts = {"language model": logp, "channel": -max(total, logp), "trigger": NO_EMOJI_LOGP}
+        return candidate(query.raw, "literal", "typed", parts, query.replaces)
