@@ -16,6 +16,7 @@ from kbengine.mix import Slots, rank
 from kbengine.protocols import LanguageModel
 from kbengine.said import Said
 from kbengine.sources.emoji import EmojiSource
+from kbengine.sources.names import EmojiNames
 from kbengine.sources.phrases import PhraseOptions, PhraseSource
 from kbengine.sources.query import Place, Query
 from kbengine.sources.signs import SignSource
@@ -130,7 +131,8 @@ class Predictor:
         self._emoji_model = emoji_model
         self.words = WordSource(self._tree, vocabulary, lexicon)
         self.phrases = PhraseSource(self._tree, vocabulary, lexicon, self.words)
-        self.emoji = EmojiSource(self._tree, vocabulary, emoji, self.words, lexicon, emoji_model)
+        names = EmojiNames(emoji, lexicon)
+        self.emoji = EmojiSource(self._tree, vocabulary, names, self.words, emoji_model)
         self.signs = SignSource(self._tree, vocabulary)
         self._line: tuple[tuple[str, ...], str] | None = None
         self._place: Place | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from kbengine import Candidate, Session
+from kbengine import Candidate
 from tests.toys import toy_engine
 
 ALL_KINDS = "words:3,phrase:1,emoji:1,literal:1"
@@ -45,5 +45,10 @@ def assert_sound(found: list[Candidate], typed: str) -> None:
         assert c.text.strip(), "nothing that cannot be seen is suggested"
         assert math.isfinite(c.logp)
         assert c.logp <= 0, "a log-probability"
-        assert math.isclose(sum(c.parts.values()), c.logp, abs_tol=1e-6)
-        assert c.replaces == len(typed)
+        assert tuple(c.parts) == PARTS
+        assert math.isclose(sum(c.parts.values()), c.score, abs_tol=1e-6)
+        if c.kind == "sign":  # it takes the place of a space
+            assert not typed
+            assert c.replaces <= 1
+        else:
+            assert c.replaces == len(typed)

@@ -117,7 +117,9 @@ def test_a_word_is_as_far_from_others_as_its_candidate_is() -> None:
     lines = [Line(f"see you {candidate.text}") for candidate in candidates]
     scores = line_logps(engine.model, engine.vocabulary, lines)
     for candidate, line in zip(candidates, scores, strict=True):
-        assert line.words[-1].logp == pytest.approx(candidate.logp - begin_logp, abs=1e-4)
+        assert line.words[-1].logp == pytest.approx(
+            candidate.parts["language model"] - begin_logp, abs=1e-4
+        )
 
 
 def test_earlier_messages_come_before() -> None:

@@ -31,7 +31,7 @@ FIELDS = {
     "Candidate": ["text", "kind", "source", "logp", "replaces", "parts"],
     "Edit": ["delete", "insert", "delete_after"],
 }
-SESSION = {
+SESSION = {"explain",
     "accept", "backspace", "caret", "context", "jump", "literal", "revision",
     "set_context", "suggest", "text", "type", "typed",
 }  # fmt: skip

@@ -246,7 +246,7 @@ def test_explained_parts_add_up(talk: Conversation) -> None:
     for line in ("They see you t", "I love pizza ", "good ni", "", "thank you so mu"):
         talk.sync(line)
         for candidate in talk.shown().candidates:
-            assert sum(candidate.parts.values()) == pytest.approx(candidate.logp, abs=1e-6)
+            assert sum(candidate.parts.values()) == pytest.approx(candidate.score, abs=1e-6)
         text = rendered(repl.explain(talk.shown()))
         assert repr(line) in text
         assert all(cell_len(row) <= 80 for row in text.splitlines())
@@ -279,7 +279,7 @@ def test_every_command_is_known_and_listed(talk: Conversation) -> None:
     assert all(len(line) < 80 for line in listed.splitlines())
     assert talk.command(":slots nonsense:2") == (
         "'nonsense:2' is no slot; write words:2,phrase:1,emoji:1 "
-        "(kinds: word, phrase, emoji, literal)."
+        "(kinds: word, phrase, emoji, sign, literal)."
     )
 
 

@@ -98,7 +98,7 @@ def test_emoji_are_named_by_two_letters_or_more_and_by_the_last_words() -> None:
     assert emoji("a red heart ") == ["❤️"]
     assert emoji("sun ") == ["🌞"]
     names = field("the sun with face ").suggest(9, "emoji")
-    assert next(c.text for c in names if c.source == "name") == "🌞", "not another with a face"
+    assert next(c.text for c in names if c.source == "names") == "🌞", "not another with a face"
 
 
 def test_earlier_messages_count_and_are_forgotten() -> None:

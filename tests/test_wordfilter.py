@@ -306,7 +306,7 @@ def test_a_field_the_repl_the_server_and_the_command_line_agree(
         field = english.session("words", unfiltered)
         field.set_context("what the ")
         assert texts(field.suggest(4)) == expected
-        conversation = Conversation(english, "words:4", unfiltered)
+        conversation = Conversation(english, "words:4", unfiltered=unfiltered)
         conversation.sync("what the ")
         assert texts(list(conversation.shown().candidates)) == expected
         server = Server(english, unfiltered=unfiltered)

@@ -22,7 +22,7 @@ from kbengine.lm.ngram import NgramModel
 from kbengine.predict import MOST_STEPPED, WINDOW, Predictor, context_pieces
 from kbengine.protocols import Floats
 from kbengine.sources import emoji, words
-from kbengine.sources.phrases import PhraseOptions, PhraseSource
+from kbengine.sources.phrases import PhraseOptions
 from tests.fields import ALL_KINDS
 from tests.soak import times
 from tests.test_editing import EXTREMES, KEYS, LINES
@@ -51,14 +51,14 @@ def most_rows(n: int) -> int:
     was typed.
     """
     known, unknown = BeamOptions(), words.UNKNOWN_OPTIONS
-    phrase, phrases = PhraseSource.SEARCH, PhraseOptions()
+    phrases = PhraseOptions()
     calls = known.calls + max(n, words.LEAST_WORDS)
     return sum(
         (
             1 + calls * known.batch,
             1 + unknown.calls * unknown.batch,
             words.MOST_SAID * (said.LONGEST + 1),
-            phrases.heads * (phrases.words - 1) * (1 + phrase.calls * phrase.batch),
+            phrases.heads + phrases.calls * phrases.batch,
             1 + emoji.NAMES * longest_name(),
             words.LONGEST_WORD + 2,
         )

@@ -18,6 +18,7 @@ import numpy as np
 import kbengine
 from kbengine import text
 from kbengine.bundle import write_bundle
+from kbengine.emojimodel import ARRAYS, EmojiModel
 from kbengine.emojitable import EmojiEntry, EmojiTable
 from kbengine.lexicon import Entry, Lexicon, unigram_logp
 from kbengine.lm.mixture import NgramTable
@@ -127,6 +128,33 @@ def toy_ngrams() -> NgramTable:
     )
 
 
+@functools.cache
+def toy_emoji_model() -> EmojiModel:
+    """Small, and of weights drawn at random: it says what nobody would, but always the same."""
+    vocabulary, rng = toy_vocabulary(), np.random.default_rng(7)
+    emoji = vocabulary.emoji.ids
+    signs = np.array([EOS, *vocabulary.encode_token(".")])
+    n, rows, width, cells = len(emoji), 3, 2, 4
+    z = rows + 2 * width
+    arrays: dict[str, Any] = {
+        "emoji": emoji.astype(np.uint16),
+        "rarity": rng.integers(20, 90, n).astype(np.uint8),
+        "signs": signs.astype(np.uint16),
+        "scalars": np.array([-3.0, 1.0], np.float32),
+    }
+    shapes = {
+        "mix": (n + 1 + len(signs), rows), "words": (len(vocabulary), width),
+        "hidden": (z, cells), "kinds": (z, n),
+    }  # fmt: skip
+    for name, (height, columns) in shapes.items():
+        arrays[name] = rng.integers(-127, 128, height * columns).astype(np.int8)
+        arrays[f"{name}_scale"] = np.full(columns, 1e-3, np.float32)
+    for name, size in (("mix_bias", rows), ("hidden_bias", cells), ("trigger", cells)):
+        arrays[name] = rng.normal(size=size).astype(np.float32)
+    arrays["kinds_bias"] = np.zeros(n, np.float32)
+    return EmojiModel({name: arrays[name] for name in ARRAYS}, len(vocabulary))
+
+
 def toy_manifest() -> dict[str, Any]:
     """What `train bundle` would write, less the format and parts that `write_bundle` adds."""
     return {
@@ -158,6 +186,7 @@ def toy_parts() -> dict[str, bytes]:
         "emoji": toy_emoji().to_bytes(),
         "filter": FILTER.to_bytes(),
         "ngrams": toy_ngrams().to_bytes(),
+        "trigger": toy_emoji_model().to_bytes(),
     }
 
 

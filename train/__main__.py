@@ -1,6 +1,6 @@
 """From text files to a bundle: ``python -m train run --text FILES --out en.bundle``.
 
-Each stage is a verb of its own, so that it can be repeated: vocab, fit, export, bundle.
+Each stage is a verb of its own, so that it can be repeated: vocab, fit, export, emoji, bundle.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from kbengine.errors import KbengineError
-from train import cache, mixture, names, sizes
+from train import cache, calibrate, mixture, names, phrases, sizes
 from train.presets import PRESETS
 
 HELPS = {
@@ -20,9 +20,17 @@ HELPS = {
     "vocab": "count the text and train the vocabulary",
     "fit": "train the language model (resumes from its checkpoint)",
     "export": "write the quantized step model, if it agrees with the float model",
+    "emoji": "train the emoji model: whether an emoji comes, and which",
     "bundle": "put model, vocabulary, words and emoji in one file",
 }
-TOOLS = {"cache": cache, "mixture": mixture, "names": names, "sizes": sizes}
+TOOLS = {
+    "cache": cache,
+    "calibrate": calibrate,
+    "mixture": mixture,
+    "names": names,
+    "phrases": phrases,
+    "sizes": sizes,
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         work = {"default": None} if verb == "run" else {"required": True}
         where = " (default: runs/ and the name of --out)" if verb == "run" else ""
         add("--work", type=Path, help="folder for what the stages leave" + where, **work)
-        if verb != "export":
+        if verb not in ("export", "emoji"):
             add("--preset", choices=tuple(PRESETS), default="base", help="default: %(default)s")
         if verb in ("run", "vocab"):
             add("--text", nargs="+", metavar="FILE[=WEIGHT]",
@@ -131,6 +139,15 @@ def _run(args: argparse.Namespace) -> None:
             f"export: {found['model_bytes'] / 1e6:.2f} MB, perplexity x{found['perplexity']:.4f}, "
             f"same best piece in {found['top1']:.1%} of {found['steps']} steps"
         )
+    if args.verb in ("run", "emoji"):
+        measured = stages.emoji(args.work)
+        if measured is None:
+            print("emoji: the text has too few to learn from; the language model does alone")
+        else:
+            print(
+                f"emoji: AUC {measured.auc[1]:.3f}, top-1 {measured.top1[1]:.1%}, top-5 "
+                f"{measured.top5[1]:.1%} of what was held back"
+            )
     if args.verb in ("run", "bundle"):
         out = stages.make_bundle(
             args.work,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kbengine.emojimodel import LEAST_LOGP, READ, STEPS_PER_NAT, EmojiModel, features
+from kbengine.evaluate.emojis import area_under_curve
 from kbengine.lm.cache import CacheModel
 from kbengine.protocols import Floats, Ints, LanguageModel
 from kbengine.vocab import BOS, EOS, UNK, Vocabulary
@@ -142,10 +143,9 @@ def read_places(
             bar.step(len(jobs[start : start + LANES]))
     columns = list(zip(*rows, strict=True))
     types = (np.float16, np.int32, np.int32, np.float32, np.float32, np.bool_)
-    x, pieces, kind, rate, which, held = (
-        np.array(column, kind_of) for column, kind_of in zip(columns, types, strict=True)
-    )
-    return Places(x, pieces, kind, rate / rate.mean(), which / which.mean(), held)
+    places = Places(*(np.array(c, kind) for c, kind in zip(columns, types, strict=True)))
+    rate, which = places.rate.mean(), places.which.mean()
+    return places._replace(rate=places.rate / max(1e-9, rate), which=places.which / which)
 
 
 def sign_pieces(vocabulary: Vocabulary) -> Ints:
@@ -163,7 +163,8 @@ def _read(
     paths = [message.before + message.pieces for message, _, _ in jobs]
     lasts = [len(message.before) + max(message.wanted) for message, _, _ in jobs]
     for at in range(max(lasts)):
-        asked, passed = [], []
+        asked: list[int] = []
+        passed: list[int] = []
         for lane, (message, _, _) in enumerate(jobs):
             if at < lasts[lane]:
                 wanted = at + 1 - len(message.before) in message.wanted
@@ -288,7 +289,7 @@ class Measured(NamedTuple):
     Each by the language model alone and by the emoji model."""
 
     places: int
-    auc: tuple[float, float]
+    auc: tuple[float | None, ...]
     top1: tuple[float, float]
     top5: tuple[float, float]
 
@@ -312,15 +313,7 @@ def measure(model: EmojiModel, places: Places) -> Measured:
     rank = np.array(ranks)
     return Measured(
         len(held),
-        (area_under_curve(scores[0], y), area_under_curve(scores[1], y)),
+        tuple(area_under_curve(score, y) for score in scores),
         (float((rank[:, 0] < 1).mean()), float((rank[:, 1] < 1).mean())),
         (float((rank[:, 0] < 5).mean()), float((rank[:, 1] < 5).mean())),
     )
-
-
-def area_under_curve(scores: NDArray[Any], right: NDArray[np.bool_]) -> float:
-    """The area under the ROC curve, by ranks; ties count half."""
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    n = int(right.sum())
-    return float((ranks[right].sum() - n * (n + 1) / 2) / max(1, n * (len(right) - n)))

@@ -1,4 +1,4 @@
-"""How much names and keywords say of emoji: the constants of `kbengine.sources.emoji`, fitted on
+"""How much names and keywords say of emoji: the constants of `kbengine.sources.names`, fitted on
 the emoji that people sent after words, in text that the model was not trained on.
 
 At each emoji the emoji model's probability of it is at hand, and which names stand among the last
@@ -21,11 +21,11 @@ from kbengine import text
 from kbengine.engine import Engine, load
 from kbengine.evaluate.lines import read_text
 from kbengine.predict import Predictor
-from kbengine.sources.emoji import NameOptions, telling
+from kbengine.sources.names import NameOptions, telling
 from kbengine.types import Context
 from train.progress import Progress
 
-HELP = "fit how much the names of emoji say (the constants of kbengine.sources.emoji)"
+HELP = "fit how much the names of emoji say (the constants of kbengine.sources.names)"
 RARITIES = (6.0, 7.0, 8.0, 9.0, 10.0)
 SLOPES = (0.4, 0.8, 1.6)
 DECAYS = (0.3, 0.5, 0.8)
@@ -35,7 +35,8 @@ AGAINSTS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 class Sent(NamedTuple):
     """An emoji after a text. model_p: by the emoji model; names: of each name among the last
-    words its rarity in nats, how many words away it ends, its share of this emoji, of all, and the greatest."""
+    words its rarity in nats, how many words away it ends, its share of this emoji and of all, and
+    how telling it is."""
 
     model_p: float
     names: list[tuple[float, int, float, float, float]]
@@ -53,13 +54,13 @@ def before_emoji(line: str) -> tuple[str, str] | None:
 
 def sent(engine: Engine, predictor: Predictor, before: str, emoji: str) -> Sent:
     """What is known of an emoji after a text."""
-    source = predictor.emoji
+    source, told = predictor.emoji, predictor.emoji.names
     place = predictor.query(Context(before=before)).place
     at = source.places.get(emoji)
     p = 0.0 if at is None else float(np.exp(place.expected.kinds[at]))
     names = [
-        (source.rarity(name), away, hits.get(emoji, 0.0), sum(hits.values()), telling(name, hits))
-        for name, away, hits in source.names(place.last_tokens)
+        (told.rarity(name), away, hits.get(emoji, 0.0), sum(hits.values()), telling(name, hits))
+        for name, away, hits in told.names(place.last_tokens)
     ]
     return Sent(p, names)
 

@@ -6,19 +6,22 @@ import argparse
 import json
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from kbengine.emojistyle import PLAIN, EmojiStyle
 from kbengine.evaluate.measures import MOST_LETTERS, described
 
 if TYPE_CHECKING:  # heavy, and the command line must be quick to read
     from rich.console import Console
 
     from kbengine.engine import Engine
-    from kbengine.evaluate.evaluation import Evaluation, Settings
+    from kbengine.evaluate.evaluation import Evaluation
     from kbengine.evaluate.lines import TextFile
 
+Found = TypeVar("Found")
 HELP = "measure the suggestions on text: recall, keystrokes saved, perplexity, latency"
 ABOUT = """\
 Types every line of text files with the engine, as an ideal user would, and says how good the
@@ -66,6 +69,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, metavar="JSON", help="write the same to a file")
     add("--words", type=Path, metavar="TSV", help="write log P (natural) of every word to a file")
     add("--plot", type=Path, metavar="DIR", help="leave pictures (PNG) in a folder")
+    add("--calibration", type=Path, nargs="?", const=Path("calibration.png"), metavar="PNG",
+        help="instead: how often candidates are right, by what their probability says; the "
+        "picture goes to PNG (default: calibration.png)")  # fmt: skip
+    add("--emoji", action="store_true",
+        help="instead: whether emoji are foreseen, and which, by kind")  # fmt: skip
+    add("--emoji-style", type=EmojiStyle.parse, default=PLAIN, metavar="STYLE",
+        help="with --emoji: diversity=0.5")  # fmt: skip
     add("--quiet", action="store_true", help="no progress bar")
 
 
@@ -115,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     from kbengine.engine import DEFAULT_BUNDLE, load
     from kbengine.evaluate import plots, table
     from kbengine.evaluate.counts import pooled
-    from kbengine.evaluate.evaluation import Settings
+    from kbengine.evaluate.evaluation import Settings, evaluate
     from kbengine.evaluate.lines import read_text
     from kbengine.evaluate.measures import measures
     from kbengine.evaluate.result import document
@@ -129,15 +139,22 @@ def run(args: argparse.Namespace) -> int:
         read_text(Path(name), args.limit, args.sample_seed, args.earlier) for name in args.files
     ]
     # Whatever would fail at the end of a long run fails here.
-    for path in (args.out, args.words):
+    for path in (args.out, args.words, args.calibration):
         if path and (path.is_dir() or not path.absolute().parent.is_dir()):
             raise ValueError(f"{path} cannot be written; give a file in a folder that exists")
-    if args.plot:
+    if args.plot or args.calibration:
         plots.check_plots()
+    if args.plot:
         make_folder(args.plot, "--plot")
     with quiet_stderr():
         engine = load(args.bundle)
-    found = _with_progress(engine, files, settings, args.quiet)
+    if args.calibration:
+        return _calibration(engine, files, args)
+    if args.emoji:
+        return _emoji(engine, files, args)
+    found = _with_progress(
+        files, args.quiet, lambda file, done: evaluate(engine, file, settings, done)
+    )
     result = document(engine, args.bundle or DEFAULT_BUNDLE, settings, found)
     if args.words:
         _write_words(args.words, found)
@@ -155,14 +172,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _with_progress(
-    engine: Engine, files: Sequence[TextFile], settings: Settings, quiet: bool
-) -> list[Evaluation]:
-    """The evaluation of each file, with a bar on stderr where that is a terminal."""
+    files: Sequence[TextFile], quiet: bool, each: Callable[[TextFile, Callable[[], object]], Found]
+) -> list[Found]:
+    """What is found in each file, with a bar on stderr where that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Left
-
-    from kbengine.evaluate.evaluation import evaluate
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Left())
     console = Console(stderr=True)
@@ -170,9 +185,52 @@ def _with_progress(
     with Progress(*columns, console=console, disable=off, transient=True) as bar:
         tasks = [bar.add_task(file.name, total=len(file.lines)) for file in files]
         return [
-            evaluate(engine, file, settings, lambda task=task: bar.advance(task))  # type: ignore[misc]
+            each(file, lambda task=task: bar.advance(task))  # type: ignore[misc]
             for file, task in zip(files, tasks, strict=True)
         ]
+
+
+def _calibration(engine: Engine, files: Sequence[TextFile], args: argparse.Namespace) -> int:
+    """Run ``kbengine eval --calibration``."""
+    from kbengine.evaluate import table
+    from kbengine.evaluate.calibration import KINDS, calibration, collect, draw
+
+    every = _with_progress(files, args.quiet, lambda file, done: collect(engine, file, done))
+    pooled = [
+        calibration(kind, [one for found in every for one in found.get(kind, [])]) for kind in KINDS
+    ]
+    found = [one for one in pooled if one is not None]
+    draw(args.calibration, found, f"{engine.bundle.name}, {', '.join(f.name for f in files)}"[:90])
+    if args.out:
+        args.out.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+    if args.json:
+        _print_json({one.kind: asdict(one) for one in found})
+    else:
+        console = _console()
+        console.print(table.calibrations(found))
+        console.print(f"The picture stands in {args.calibration}.", markup=False)
+    return 0
+
+
+def _emoji(engine: Engine, files: Sequence[TextFile], args: argparse.Namespace) -> int:
+    """Run ``kbengine eval --emoji``."""
+    from kbengine.evaluate import table
+    from kbengine.evaluate.emojis import foresee
+
+    every = _with_progress(
+        files, args.quiet, lambda file, done: foresee(engine, file, args.emoji_style, done)
+    )
+    found = {file.name: figures for file, figures in zip(files, every, strict=True)}
+    facts = {name: {**asdict(one), "by_kind": one.by_kind} for name, one in found.items()}
+    if args.out:
+        args.out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    if args.json:
+        _print_json(facts)
+    else:
+        console = _console()
+        for shown in table.emojis(found):
+            console.print(shown)
+    return 0
 
 
 def _write_words(path: Path, found: Sequence[Evaluation]) -> None:

@@ -39,16 +39,16 @@ def draw(folder: Path, document: Mapping[str, Any], counts: Counts) -> list[Path
         (paths[0], "length", "letters of the word"),
         (paths[1], "position", "place of the word in the message"),
     ):
-        figure, axes = _axes(f"Savings by {by} of the word", bars, x, saved)
+        figure, axes = axes_of(f"Savings by {by} of the word", bars, x, saved)
         _draw_bars(axes, overall[f"savings_by_{by}"])
         figure.savefig(path)
-    figure, axes = _axes("Latency of suggest", about, "ms for a call", "calls")
+    figure, axes = axes_of("Latency of suggest", about, "ms for a call", "calls")
     _draw_times(axes, counts, overall["figures"])
     figure.savefig(paths[2])
     return paths
 
 
-def _axes(title: str, about: str, x: str, y: str) -> tuple[Any, Any]:
+def axes_of(title: str, about: str, x: str, y: str) -> tuple[Any, Any]:
     """An empty picture and its axes."""
     # No pyplot: it keeps figures, and looks for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg

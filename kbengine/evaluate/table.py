@@ -9,7 +9,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from kbengine.evaluate.calibration import Calibration
 from kbengine.evaluate.compare import Difference, clear
+from kbengine.evaluate.emojis import EmojiFigures
 from kbengine.evaluate.figures import Figure
 from kbengine.evaluate.measures import PHRASES, Measure, Unit
 from kbengine.evaluate.result import figures_of
@@ -98,3 +100,48 @@ def with_phrases(measures: Sequence[Measure], *slots: str) -> list[Measure]:
     """The measures, those of phrases only where some slots have a place for one."""
     phrases = any(Slots.parse(one).wants("phrase") for one in slots)
     return [measure for measure in measures if phrases or measure.table != PHRASES]
+
+
+def calibrations(found: Sequence[Calibration]) -> Table:
+    """A row for each kind."""
+    shown = Table(title="Candidates of 5 % or more", box=box.SIMPLE_HEAD, title_justify="left")
+    shown.add_column("kind")
+    for name in ("candidates", "said %", "right %", "calibration error", "Brier skill"):
+        shown.add_column(name, justify="right")
+    for one in found:
+        said, right = (
+            sum(b.size * value for b, value in zip(one.bins, values, strict=True)) / one.count
+            for values in ([b.p for b in one.bins], [b.right for b in one.bins])
+        )
+        skill = "" if one.skill is None else f"{one.skill:.3f}"
+        row = (f"{one.count:,}", f"{100 * said:.1f}", f"{100 * right:.1f}", f"{one.error:.4f}")
+        shown.add_row(one.kind, *row, skill)
+    return shown
+
+
+def emojis(found: Mapping[str, EmojiFigures]) -> Iterator[Table]:
+    """The figures of each file, then those of the commonest kinds in all."""
+    shown = Table(title="Emoji", box=box.SIMPLE_HEAD, title_justify="left")
+    shown.add_column("text")
+    for name in ("places", "AUC", "AUC at ends", "sent", "top-1 %", "top-5 %", "by kind %"):
+        shown.add_column(name, justify="right")
+    kinds: dict[str, list[int]] = {}
+    for name, one in found.items():
+        figures = [one.auc, one.end_auc]
+        ranks = [one.top1, one.top5]
+        by_kind = "" if one.by_kind is None else " / ".join(f"{100 * x:.1f}" for x in one.by_kind)
+        shown.add_row(
+            name, f"{one.places:,}", *("" if x is None else f"{x:.3f}" for x in figures),
+            f"{one.sent:,}", *("" if x is None else f"{100 * x:.1f}" for x in ranks), by_kind,
+        )  # fmt: skip
+        for kind, row in one.kinds.items():
+            before = kinds.get(kind, [0, 0, 0])
+            kinds[kind] = [a + b for a, b in zip(before, row, strict=True)]
+    yield shown
+    each = Table(title="By kind", box=box.SIMPLE_HEAD, title_justify="left")
+    each.add_column("emoji")
+    for name in ("sent", "top-1 %", "top-5 %"):
+        each.add_column(name, justify="right")
+    for kind, (sent, first, five) in sorted(kinds.items(), key=lambda item: -item[1][0])[:20]:
+        each.add_row(kind, f"{sent:,}", f"{100 * first / sent:.1f}", f"{100 * five / sent:.1f}")
+    yield each

@@ -69,7 +69,7 @@ def look(shown: Sequence[str], line: str, word: Word, k: int) -> Look:
     """What there is to see in a list of candidates; phrases among the first k alone."""
     texts = [candidate.strip() for candidate in shown]
     phrases = [candidate for candidate in texts[:k] if " " in candidate]
-    ends = (word.start + len(phrase) for phrase in phrases if _goes_on(line, word.start, phrase))
+    ends = (word.start + len(phrase) for phrase in phrases if goes_on(line, word.start, phrase))
     return Look(
         _place([fold(candidate) for candidate in texts], fold(word.text)),
         _place(texts, word.text),
@@ -78,7 +78,7 @@ def look(shown: Sequence[str], line: str, word: Word, k: int) -> Look:
     )
 
 
-def _goes_on(line: str, start: int, phrase: str) -> bool:
+def goes_on(line: str, start: int, phrase: str) -> bool:
     """Whether the line goes on with a whole phrase, which ends where a word ends."""
     end = start + len(phrase)
     return fold(line[start:end]) == fold(phrase) and not line[end : end + 1].isalpha()

@@ -12,9 +12,9 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -27,26 +27,35 @@ from kbengine.tree import Node, StateTree
 from kbengine.types import Candidate, candidate
 from kbengine.vocab import Vocabulary
 
-# Coverage, the share of places before a word's first letter at which a phrase is offered ->
-# the least confidence there. Found by ``python -m train phrases --text DEV...`` (docs/measures.md).
-CONFIDENCE = {0.05: -1.2, 0.1: -1.5, 0.2: -1.95, 0.3: -2.2, 0.5: -2.7}
+# Coverage, the share of places before a word's first letter at which a phrase is offered, and
+# the least confidence there: ``python -m train phrases --text DEV...`` (docs/measures.md).
+Table: TypeAlias = tuple[tuple[float, float], ...]
+CONFIDENCE: Table = (
+    (0.05, -1.28), (0.1, -1.69), (0.15, -1.99), (0.2, -2.26), (0.3, -2.62), (0.4, -2.85),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class PhraseOptions:
-    """coverage: the share of places at which a phrase is offered, 0 for none. words: of a phrase,
-    at most. length: of the module's docstring. keys: keystrokes that each word after the first
-    saves. heads: how many of the best words are tried as the first. batch, calls, fan: as in
-    `beam.BeamOptions`. Found by the same command."""
+    """coverage: the share of places at which a phrase is offered, 0 for none. words: words and
+    signs of a phrase, at most. length: of the module's docstring. keys: what a phrase saves for
+    each word and sign after the first, over what the word saves whose place it takes: before a
+    letter is typed, after one, after more. A word that is wanted and not shown costs more than one
+    keystroke; and once letters are typed, the likely words have been shown and left. heads: how
+    many of the best words are tried as the first. batch, calls, fan: as in `beam.BeamOptions`.
+    table: confidence by coverage. by_p: by probability alone, for comparison. What was tried
+    stands in train/EXPERIMENTS.md."""
 
     coverage: float = 0.2
     words: int = 4
     length: float = 0.5
-    keys: float = 1.2
+    keys: tuple[float, ...] = (0.7, 0.05)
     heads: int = 4
     batch: int = 5
     calls: int = 3
     fan: int = 8
+    table: Table = CONFIDENCE
+    by_p: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError for a coverage that cannot be."""
@@ -54,19 +63,34 @@ class PhraseOptions:
             raise ValueError(f"phrases at {self.coverage:g} of all places cannot be; give 0 to 1")
 
     def least_logp(self, words: int) -> float:
-        """Of a phrase of so many words."""
+        """Of a phrase of so many words and signs."""
         if self.coverage == 0:
             return math.inf
-        return least_confidence(self.coverage) * float(words**self.length)
+        coverages, confidences = zip(*self.table, strict=True)
+        least = float(np.interp(self.coverage, coverages, confidences))
+        return least * float(words**self.length)
+
+    def policy(self, words: int, typed: int) -> float:
+        """The slot policy's part for a phrase of so many words after so many letters, in nats."""
+        if self.by_p:
+            return BY_P
+        return math.log(self.keys[min(typed, len(self.keys) - 1)] * (words - 1))
 
 
-def least_confidence(coverage: float, table: Mapping[float, float] = CONFIDENCE) -> float:
-    """The confidence that belongs to a coverage, between those of the table by a straight line."""
-    return float(np.interp(coverage, list(table), list(table.values())))
+BY_P = 10.0  # nats: above any word, so that probability alone chooses among phrases
+
+
+def confidence(logp: float, words: int, options: PhraseOptions) -> float:
+    """Of a phrase of so many words and signs; see the module's docstring."""
+    return logp / float(words**options.length)
+
+
+COMMA = ","  # may stand in a phrase
+ENDS = (".", "?", "!")  # may end one
 
 
 class Phrase(NamedTuple):
-    """Words in lower case, the first as a hypothesis had it, and log P(all of them | context)."""
+    """Words in lower case and signs, and log P(all of them | context)."""
 
     words: tuple[str, ...]
     logp: float
@@ -99,6 +123,8 @@ class PhraseSource:
         self.options = options or PhraseOptions()
         low, high = lexicon.children(0)
         self._first: Ints = lexicon.pieces[low:high]
+        signs = {sign: vocabulary.encode_token(sign) for sign in (COMMA, *ENDS)}
+        self._signs = {s: ids[0] for s, ids in signs.items() if vocabulary.spell(ids) == s}
 
     def propose(self, query: Query, n: int) -> list[Candidate]:
         """The best phrases, none of them the beginning of another."""
@@ -149,12 +175,31 @@ class PhraseSource:
             for path in paths:
                 heapq.heappush(heap, (-path.logp, next(count), path))
 
+        heads = []
         for word, head in found.words[: options.heads]:
             if head.score >= floors[2]:
-                path = _Path((word,), (), 0, head.node, head.score - head.node.end_logp)
-                self._tree.predict([head.node])
-                push(self._next_words(path, floors[2]))
-        phrases = []
+                heads.append((word, head.node, head.score - head.node.end_logp))
+        phrases: list[Phrase] = []
+
+        def go_on(tokens: tuple[str, ...], node: Node, logp: float) -> None:
+            """What may follow a finished word: another, or a sign and perhaps another."""
+            if len(tokens) >= options.words:
+                return
+            floor = floors[len(tokens) + 1]
+            whole = _Path(tokens, (), 0, node, logp)
+            push(self._next_words(whole, floor))
+            assert node.logp is not None
+            for sign, piece in self._signs.items():
+                after = logp + float(node.logp[piece])
+                if after >= floor:
+                    if sign != COMMA and len(tokens) > 1:
+                        phrases.append(Phrase((*tokens, sign), after))
+                    elif sign == COMMA and len(tokens) + 1 < options.words:
+                        push(iter([_Path((*tokens, sign), (), 0, node.child(piece), after)]))
+
+        self._tree.predict([node for _, node, _ in heads])
+        for word, node, logp in heads:
+            go_on((word,), node, logp)
         for _ in range(options.calls):
             batch = [heapq.heappop(heap)[2] for _ in range(min(options.batch, len(heap)))]
             if not batch:
@@ -162,14 +207,15 @@ class PhraseSource:
             self._tree.predict([path.node for path in batch])
             for path in batch:
                 floor = floors[len(path.words) + 1]
+                if not path.pieces:  # after a comma
+                    push(self._next_words(path, floor))
+                    continue
                 if self._lexicon.is_word(path.place):
                     logp = path.logp + path.node.end_logp
                     if logp >= floor:
                         words = (*path.words, self._vocabulary.spell(path.pieces))
                         phrases.append(Phrase(words, logp))
-                        if len(words) < options.words:
-                            whole = _Path(words, (), 0, path.node, path.logp)
-                            push(self._next_words(whole, floors[len(words) + 1]))
+                        go_on(words, path.node, path.logp)
                 push(self._longer(path, floor))
         return phrases
 
@@ -199,15 +245,16 @@ class PhraseSource:
 
     def _candidate(self, query: Query, phrase: Phrase, total: float, trigger: float) -> Candidate:
         first, *others = phrase.words
-        written = [self._words.written(query, first), *map(self._lexicon.in_sentence, others)]
-        shown = " ".join(written)
+        shown = self._words.written(query, first)
+        for token in others:
+            shown += token if token in self._signs else f" {self._lexicon.in_sentence(token)}"
         if text.shape(query.typed) is text.Shape.UPPER:
             shown = shown.upper()
         parts = {
             "language model": phrase.logp,
             "channel": -total,
             "trigger": trigger,
-            "slot policy": math.log(self.options.keys * len(others)),
+            "slot policy": self.options.policy(len(phrase.words), len(query.typed)),
         }
         return candidate(shown, "phrase", "phrases", parts, query.replaces)
 

@@ -1,0 +1,161 @@
+"""Whether a candidate's probability is how often it is right.
+
+Lines are typed key by key. Before each key the first candidates are looked at, words and the
+phrase; after each word and emoji, and before the first, the emoji and signs too. A candidate is
+right where the line goes on with it. Those of `LEAST_P` at least are put in bins of equal mass by
+kind: the expected calibration error is the mean difference, over all candidates, of a bin's mean
+probability and its share of right ones (Naeini, Cooper & Hauskrecht 2015); the Brier skill is the
+share by which the mean squared error is less than that of the kind's own rate (Brier 1950).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kbengine import text
+from kbengine.engine import Engine
+from kbengine.evaluate.lines import Line, TextFile, words
+from kbengine.evaluate.plots import axes_of
+from kbengine.evaluate.typist import fold, goes_on
+from kbengine.mix import Slots
+from kbengine.predict import Predictor, Wish
+from kbengine.types import Candidate, Context, Kind, Tap
+
+LEAST_P = 0.05
+BINS = 15
+AT_KEYS = Wish(Slots.parse("words:3,phrase:1"))
+BETWEEN = Wish(Slots.parse("emoji:3,signs:3"))
+KINDS: tuple[Kind, ...] = ("word", "phrase", "emoji", "sign")
+
+
+class Shown(NamedTuple):
+    """A candidate's probability, and whether the line went on with it."""
+
+    p: float
+    right: bool
+
+
+class Bin(NamedTuple):
+    """The mean probability of its candidates, the share of right ones, and how many they are."""
+
+    p: float
+    right: float
+    size: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One kind. error: the expected calibration error; skill: the Brier skill, None where nothing
+    or everything was right."""
+
+    kind: Kind
+    count: int
+    error: float
+    skill: float | None
+    bins: tuple[Bin, ...]
+
+
+def calibration(kind: Kind, shown: Sequence[Shown]) -> Calibration | None:
+    """Of some candidates of a kind; None where there are none."""
+    if not shown:
+        return None
+    p = np.array([one.p for one in shown])
+    right = np.array([one.right for one in shown], float)
+    order = np.argsort(p, kind="stable")
+    parts: list[NDArray[Any]] = np.array_split(order, min(BINS, len(order)))
+    bins = tuple(Bin(float(p[i].mean()), float(right[i].mean()), len(i)) for i in parts)
+    error = sum(one.size * abs(one.p - one.right) for one in bins) / len(p)
+    rate = float(right.mean())
+    base = rate * (1 - rate)
+    skill = 1 - float(((p - right) ** 2).mean()) / base if base else None
+    return Calibration(kind, len(p), error, skill, bins)
+
+
+def collect(
+    engine: Engine, file: TextFile, done: Callable[[], object] = lambda: None
+) -> dict[Kind, list[Shown]]:
+    """All candidates of LEAST_P or more that are shown while a file is typed. done: called after
+    each line."""
+    found: defaultdict[Kind, list[Shown]] = defaultdict(list)
+    predictor = engine.predictor()
+    for line in file.lines:
+        for candidate, right in _line(predictor, line):
+            p = math.exp(candidate.logp)
+            if p >= LEAST_P:
+                found[candidate.kind].append(Shown(p, right))
+        done()
+    return dict(found)
+
+
+def _line(predictor: Predictor, line: Line) -> list[tuple[Candidate, bool]]:
+    found = []
+    places = words(line.text)
+    for word in places:
+        before = line.text[: word.start]
+        for letters in range(len(word.text)):
+            context = Context(line.earlier, before, tuple(map(Tap, word.text[:letters])))
+            for c in predictor.suggest(context, 4, AT_KEYS):
+                if c.kind == "phrase":
+                    found.append((c, goes_on(line.text, word.start, c.text)))
+                else:
+                    found.append((c, fold(c.text) == fold(word.text)))
+    for place in between(line):
+        for c in predictor.suggest(place.context, 6, BETWEEN):
+            found.append((c, c.text in (place.emoji, place.sign)))
+    return found
+
+
+class Between(NamedTuple):
+    """A place between two tokens of a line, where a space is typed and no letter. emoji, sign: what
+    comes there, None where it is none; after_emoji: whether an emoji stands before it."""
+
+    context: Context
+    emoji: str | None
+    sign: str | None
+    after_emoji: bool
+
+
+def between(line: Line) -> Iterator[Between]:
+    """The start of a line, and its places after words and emoji."""
+    emoji_ends = _emoji_ends(line.text)
+    for end in sorted({0, *(word.end for word in words(line.text)), *emoji_ends}):
+        first = next(iter(text.tokens(text.normalise(line.text[end:]))), None)
+        is_emoji = first is not None and text.is_emoji(first)
+        before = line.text[:end].rstrip()
+        yield Between(
+            Context(line.earlier, f"{before} " if before else ""),
+            first if is_emoji else None,
+            None if is_emoji else first,
+            end in emoji_ends,
+        )
+
+
+def _emoji_ends(line: str) -> list[int]:
+    """Where the emoji of a line end."""
+    found, at = [], 0
+    for stretch, is_emoji in text.split_emoji(line):
+        at = line.find(stretch[0], at) + len(stretch) if stretch else at
+        if is_emoji:
+            found.append(at)
+    return found
+
+
+def draw(path: Path, found: Sequence[Calibration], about: str) -> None:
+    """The reliability diagram: how often candidates are right, by what their probability says."""
+    figure, axes = axes_of(
+        "Is a candidate as often right as it says?", about, "probability (%)", "right (%)"
+    )
+    axes.plot([0, 100], [0, 100], color="#999999", linewidth=1, linestyle="--")
+    for one in found:
+        p, right = ([100 * value for value in row] for row in list(zip(*one.bins, strict=True))[:2])
+        axes.plot(p, right, marker="o", markersize=4, label=f"{one.kind}: error {one.error:.3f}")
+    axes.legend(frameon=False)
+    figure.savefig(path)
