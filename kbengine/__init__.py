@@ -6,6 +6,7 @@ field.set_context("They see you ")    # text left of the caret
 field.suggest(3)                      # [Candidate(...), ...], best first
 """
 
+from kbengine.emojistyle import EmojiStyle
 from kbengine.engine import Engine, load
 from kbengine.errors import BundleError, KbengineError, ModelError, StoreError
 from kbengine.session import Session
@@ -16,6 +17,7 @@ __all__ = [
     "Candidate",
     "Context",
     "Edit",
+    "EmojiStyle",
     "Engine",
     "KbengineError",
     "ModelError",

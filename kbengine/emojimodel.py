@@ -26,6 +26,7 @@ a scale for each column):
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -40,6 +41,7 @@ from kbengine.vocab import UNK
 
 READ = 48  # pieces of a message that are read, the last
 STEPS_PER_NAT = 12
+MOST_WEIGHT = 1e3  # of a scale, bias or scalar; those that are learned stay below 100
 LEAST_LOGP = -18.0  # of an input: what is rarer says no more
 ARRAYS = {
     "emoji": "u2", "rarity": "u1", "signs": "u2", "scalars": "f4", "mix": "i1", "mix_scale": "f4",
@@ -126,8 +128,9 @@ class EmojiModel:
             raise ValueError("its tables do not fit together, or the vocabulary is another")
         if max(self.emoji.max(), self.signs.max(initial=0)) >= vocab_size:
             raise ValueError("its pieces are none of the vocabulary")
-        if not all(np.isfinite(a).all() for a in arrays.values() if a.dtype.kind == "f"):
-            raise ValueError("its weights are no numbers")
+        weights = (a for a in arrays.values() if a.dtype.kind == "f")
+        if not all((np.abs(a) <= MOST_WEIGHT).all() for a in weights):  # nor NaN
+            raise ValueError("its weights are no numbers, or too large")
         self.rarity: Floats = (arrays["rarity"] / STEPS_PER_NAT).astype(np.float32)
         self._is_emoji = frozenset(self.emoji.tolist())
         self._t0, self._s = (float(value) for value in arrays["scalars"])
@@ -153,7 +156,7 @@ class EmojiModel:
         read = self._words[known].astype(np.float32)
         read *= arrays["words_scale"]
         last = read[-1] if len(read) else np.zeros(read.shape[1], np.float32)
-        bag = read.sum(axis=0) / np.sqrt(max(1, len(read)))
+        bag = read.sum(axis=0) / np.float32(math.sqrt(max(1, len(read))))
         z = np.concatenate([x @ self._mix + arrays["mix_bias"], bag, last])
         cells = np.maximum(z @ self._hidden + arrays["hidden_bias"], 0)
         logit = float(cells @ arrays["trigger"]) + self._t0

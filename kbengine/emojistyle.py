@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kbengine.text import is_emoji
+from kbengine.text import base_emoji, is_emoji
 
 _ZWJ, _VS = "\u200d", "\ufe0f"
 TONES = {
@@ -59,7 +59,7 @@ class EmojiStyle:
 
     def apply(self, emoji: str) -> str:
         """An emoji in its base form as it is to be shown; itself where it has no such form."""
-        gendered = self._as(emoji) if self.gender else emoji
+        gendered = base_emoji(self._as(emoji)) if self.gender else emoji
         return self._toned(gendered) if self.tone else gendered
 
     def _as(self, emoji: str) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain, repeat
-from math import inf
 from typing import get_args
 
 from kbengine.types import Candidate, Kind
@@ -100,8 +98,11 @@ class Slots:
             texts = {c.text for c in shown}
             left = [c for c in ranked if c.kind == kind and c.text not in texts]
             if kind == "phrase" and self.places and self.places[0][0] == "word":
-                words = chain(spare, repeat(-inf))
-                left = [c for c, word in zip(left, words, strict=False) if c.score >= word]
+                better: list[Candidate] = []
+                for c in left:
+                    if len(better) >= len(spare) or c.score >= spare[len(better)]:
+                        better.append(c)
+                left = better
             shown.extend(left[: min(most, n - len(shown))])
 
         for kind, places in self.places:

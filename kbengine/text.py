@@ -179,6 +179,21 @@ def split_emoji(text: str) -> list[tuple[str, bool]]:
     return [*found, (plain, False)] if plain else found
 
 
+def emoji_spans(text: str) -> list[tuple[int, int, str]]:
+    """Where the emoji of a text begin and end, and their base forms."""
+    if not _MAYBE_EMOJI_RE.search(text):
+        return []
+    found = []
+    for token in _emoji().analyze(text, non_emoji=True, join_emoji=True):
+        if not isinstance(token.value, str):
+            start = token.value.start
+            end = start + len(token.chars)
+            # A selector behind an emoji that has none in its name is still a part of it.
+            end += text[end : end + 1] == "\ufe0f"
+            found.append((start, end, base_emoji(token.chars)))
+    return found
+
+
 def tokens(text: str) -> list[str]:
     """The tokens of a *normalised* text, in lower case; see the module's docstring.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from kbengine import Candidate
+from kbengine import Candidate, Session
+from kbengine.types import PARTS
 from tests.toys import toy_engine
 
 ALL_KINDS = "words:3,phrase:1,emoji:1,literal:1"

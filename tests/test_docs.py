@@ -229,7 +229,7 @@ def test_the_protocol_is_told_whole() -> None:
     for op in ops:
         assert f"`{op}`" in "".join(re.findall(r"^## .*", text, re.MULTILINE)), op
         assert f'{{"op": "{op}"' in text
-        assert "error" not in server.answer(b'{"op": "%s"}' % op.encode())
+        assert "error" not in server.answer(b'{"op": "%s", "candidate": "the"}' % op.encode())
     for key in server.answer(b'{"op": "info"}'):
         assert f"`{key}`" in text
 

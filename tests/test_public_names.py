@@ -17,6 +17,7 @@ PUBLIC = [
     "Candidate",
     "Context",
     "Edit",
+    "EmojiStyle",
     "Engine",
     "KbengineError",
     "ModelError",

@@ -144,10 +144,13 @@ def _run(args: argparse.Namespace) -> None:
         if measured is None:
             print("emoji: the text has too few to learn from; the language model does alone")
         else:
-            print(
-                f"emoji: AUC {measured.auc[1]:.3f}, top-1 {measured.top1[1]:.1%}, top-5 "
-                f"{measured.top5[1]:.1%} of what was held back"
+            figures = (
+                (measured.auc[1], "AUC"),
+                (measured.top1[1], "top-1"),
+                (measured.top5[1], "top-5"),
             )
+            told = ", ".join(f"{name} {value:.3f}" for value, name in figures if value is not None)
+            print(f"emoji: {told} of what was held back")
     if args.verb in ("run", "bundle"):
         out = stages.make_bundle(
             args.work,

@@ -43,8 +43,6 @@ class Came(NamedTuple):
 def read(engine: Engine, file: TextFile, tick: Progress) -> Iterator[Came]:
     """All places of a file."""
     predictor = engine.predictor()
-    if predictor.emoji.model is not None:
-        predictor.emoji.model.options = TriggerOptions()
     for line in file.lines:
         for place in between(line):
             expected = predictor.query(place.context).place.expected
@@ -100,6 +98,8 @@ def run(args: argparse.Namespace) -> None:
     """
     texts = [read_text(path, args.limit, 1) for path in (*args.text, *args.chosen)]
     engine = load(args.bundle)
+    if engine.emoji_model is not None:
+        engine.emoji_model.options = TriggerOptions()  # as it is before any correction
     found: list[Came] = []
     chosen_ones: list[Came] = []
     with Progress("reading", sum(len(text.lines) for text in texts), "line") as bar:

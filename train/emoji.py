@@ -182,7 +182,7 @@ def _read(
             place = at + 1 - len(message.before)
             kind, weight = message.wanted[place]
             pieces = np.zeros(READ, np.int32)
-            last = message.pieces[max(0, place - READ) : place]
+            last = [piece for piece in message.pieces[:place] if piece != UNK][-READ:]
             pieces[READ - len(last) :] = last
             yield (
                 np.maximum(row, LEAST_LOGP), pieces, kind, rate * weight, which * (kind >= 0),
@@ -221,7 +221,8 @@ def fit(
         "kinds_bias": tf.Variable(tf.zeros(n)),
         "scalars": tf.Variable([-4.0, 1.0]),
     }
-    steps = max(1, options.epochs * len(learned) // options.batch)
+    batch = min(options.batch, len(learned))
+    steps = max(1, options.epochs * (len(learned) // batch))
     optimizer = tf.keras.optimizers.AdamW(
         tf.keras.optimizers.schedules.CosineDecay(options.rate, steps), weight_decay=options.decay
     )
@@ -253,8 +254,8 @@ def fit(
     with Progress("emoji model", steps, "step") as bar:
         for _ in range(options.epochs):
             order, found = rng.permutation(learned), []
-            for at in range(0, len(order) - options.batch + 1, options.batch):
-                c = order[at : at + options.batch]
+            for at in range(0, len(order) - batch + 1, batch):
+                c = order[at : at + batch]
                 x = (inputs(c) - mean) / spread
                 loss = step(x, places.read[c], places.kind[c], places.rate[c], places.which[c])
                 found.append(float(loss))
@@ -286,12 +287,13 @@ LEAST_SEEN = 30  # places at which a piece was read; rarer ones are left out
 class Measured(NamedTuple):
     """On places held back. auc: chance that a place with an emoji gets a higher P(an emoji comes)
     than one without; top1, top5: how often the emoji that came is first, or of the first five.
-    Each by the language model alone and by the emoji model."""
+    Each by the language model alone and by the emoji
+    model; None where there was nothing to measure."""
 
     places: int
     auc: tuple[float | None, ...]
-    top1: tuple[float, float]
-    top5: tuple[float, float]
+    top1: tuple[float | None, ...]
+    top5: tuple[float | None, ...]
 
 
 def measure(model: EmojiModel, places: Places) -> Measured:
@@ -309,11 +311,15 @@ def measure(model: EmojiModel, places: Places) -> Measured:
         if places.kind[i] >= 0:
             kind = places.kind[i]
             ranks.append([int((p > p[kind]).sum()) for p in (found.lm_kinds, found.kinds)])
-    y, *scores = (np.array(column) for column in zip(*comes, strict=True))
-    rank = np.array(ranks)
+    y, *scores = np.array(comes or [(False, 0.0, 0.0)]).T
+    rank = np.array(ranks).reshape(-1, 2)
     return Measured(
         len(held),
-        tuple(area_under_curve(score, y) for score in scores),
-        (float((rank[:, 0] < 1).mean()), float((rank[:, 1] < 1).mean())),
-        (float((rank[:, 0] < 5).mean()), float((rank[:, 1] < 5).mean())),
+        tuple(area_under_curve(score, y > 0) for score in scores),
+        tuple(_share(rank[:, i] < 1) for i in (0, 1)),
+        tuple(_share(rank[:, i] < 5) for i in (0, 1)),
     )
+
+
+def _share(hits: NDArray[np.bool_]) -> float | None:
+    return float(hits.mean()) if len(hits) else None

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kbengine import text
 from kbengine.engine import Engine, load
 from kbengine.evaluate.lines import Line, read_text, words
 from kbengine.evaluate.typist import goes_on, type_line
@@ -51,9 +52,10 @@ def places(predictor: Predictor, line: Line) -> list[Place | None]:
         if best is None:
             found.append(None)
         else:
-            count = len(best.text.split(" "))
+            count = len(text.tokens(best.text))
+            logp = best.parts["language model"] + best.parts["channel"]
             right = goes_on(line.text, word.start, best.text)
-            found.append(Place(confidence(best.logp, count, predictor.phrases.options), right))
+            found.append(Place(confidence(logp, count, predictor.phrases.options), right))
     return found
 
 
@@ -78,7 +80,7 @@ def curve(found: Sequence[Place | None]) -> tuple[np.ndarray, np.ndarray, np.nda
     shown = sorted((p for p in found if p is not None), reverse=True)
     right = np.cumsum([p.right for p in shown])
     number = np.arange(1, len(shown) + 1)
-    return number / len(found), np.array([p.confidence for p in shown]), right / number
+    return number / max(1, len(found)), np.array([p.confidence for p in shown]), right / number
 
 
 def draw(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
@@ -129,15 +131,21 @@ def run(args: argparse.Namespace) -> None:
                 found += places(predictor, line)
                 bar.step(1)
             curves[name], every = curve(found), every + found
+    if not all(len(curve[0]) for curve in curves.values()):
+        raise ValueError("no phrase is better than the third word in some text; give more of it")
     curves["all"] = curve(every)
     print(f"{'coverage':>10}{'confidence':>12}  precision of {', '.join(curves)}")
     table = []
     for coverage in COVERAGES:
+        if coverage > curves["all"][0][-1]:
+            print(f"{coverage:>10.0%}  a phrase saves more than the third word at no more places")
+            break
         at = [min(len(c[0]) - 1, int(np.searchsorted(c[0], coverage))) for c in curves.values()]
         least = float(curves["all"][1][at[-1]])
         table.append((coverage, round(least, 2)))
         shares = [f"{100 * c[2][i]:6.1f} %" for c, i in zip(curves.values(), at, strict=True)]
         print(f"{coverage:>10.0%}{least:>12.2f} {''.join(shares)}")
+    table.append((1.0, -8.0))  # whatever there is
     print(f"CONFIDENCE = {tuple(table)}  # in the package: {CONFIDENCE}")
     if args.plot:
         draw(args.plot, curves)

@@ -27,6 +27,7 @@ from kbengine.evaluate.plots import axes_of
 from kbengine.evaluate.typist import fold, goes_on
 from kbengine.mix import Slots
 from kbengine.predict import Predictor, Wish
+from kbengine.sources.signs import SIGNS
 from kbengine.types import Candidate, Context, Kind, Tap
 
 LEAST_P = 0.05
@@ -114,8 +115,11 @@ def _line(predictor: Predictor, line: Line) -> list[tuple[Candidate, bool]]:
 
 
 class Between(NamedTuple):
-    """A place between two tokens of a line, where a space is typed and no letter. emoji, sign: what
-    comes there, None where it is none; after_emoji: whether an emoji stands before it."""
+    """A place between two tokens of a line, where a space is typed and no letter.
+
+    emoji, sign: the emoji or sentence sign that comes there, None where it is none; after_emoji:
+    whether an emoji stands before it.
+    """
 
     context: Context
     emoji: str | None
@@ -124,28 +128,21 @@ class Between(NamedTuple):
 
 
 def between(line: Line) -> Iterator[Between]:
-    """The start of a line, and its places after words and emoji."""
-    emoji_ends = _emoji_ends(line.text)
-    for end in sorted({0, *(word.end for word in words(line.text)), *emoji_ends}):
-        first = next(iter(text.tokens(text.normalise(line.text[end:]))), None)
-        is_emoji = first is not None and text.is_emoji(first)
+    """The start and the end of a line, and its places after words and about emoji."""
+    spans = text.emoji_spans(line.text)
+    emoji_ends = {end for _, end, _ in spans}
+    ends = {0, len(line.text), *(word.end for word in words(line.text)), *emoji_ends}
+    ends |= {len(line.text[:start].rstrip()) for start, _, _ in spans}
+    for end in sorted(ends):
+        rest = len(line.text) - len(line.text[end:].lstrip())
+        emoji = next((base for start, _, base in spans if start == rest), None)
+        sign = None
+        if emoji is None:
+            first = next(iter(text.tokens(text.normalise(line.text[end:]))), None)
+            sign = first if first in SIGNS else None
         before = line.text[:end].rstrip()
-        yield Between(
-            Context(line.earlier, f"{before} " if before else ""),
-            first if is_emoji else None,
-            None if is_emoji else first,
-            end in emoji_ends,
-        )
-
-
-def _emoji_ends(line: str) -> list[int]:
-    """Where the emoji of a line end."""
-    found, at = [], 0
-    for stretch, is_emoji in text.split_emoji(line):
-        at = line.find(stretch[0], at) + len(stretch) if stretch else at
-        if is_emoji:
-            found.append(at)
-    return found
+        context = Context(line.earlier, f"{before} " if before else "")
+        yield Between(context, emoji, sign, end in emoji_ends)
 
 
 def draw(path: Path, found: Sequence[Calibration], about: str) -> None:

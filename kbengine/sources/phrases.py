@@ -28,10 +28,11 @@ from kbengine.types import Candidate, candidate
 from kbengine.vocab import Vocabulary
 
 # Coverage, the share of places before a word's first letter at which a phrase is offered, and
-# the least confidence there: ``python -m train phrases --text DEV...`` (docs/measures.md).
+# the least confidence there: ``python -m train phrases --text DEV...`` (docs/measures.md); at all
+# of them whatever there is.
 Table: TypeAlias = tuple[tuple[float, float], ...]
 CONFIDENCE: Table = (
-    (0.05, -1.28), (0.1, -1.69), (0.15, -1.99), (0.2, -2.26), (0.3, -2.62), (0.4, -2.85),
+    (0.05, -1.28), (0.1, -1.64), (0.15, -1.91), (0.2, -2.22), (1.0, -8.0),
 )  # fmt: skip
 
 
@@ -40,7 +41,7 @@ class PhraseOptions:
     """coverage: the share of places at which a phrase is offered, 0 for none. words: words and
     signs of a phrase, at most. length: of the module's docstring. keys: what a phrase saves for
     each word and sign after the first, over what the word saves whose place it takes: before a
-    letter is typed, after one, after more. A word that is wanted and not shown costs more than one
+    letter is typed, and after. A word that is wanted and not shown costs more than one
     keystroke; and once letters are typed, the likely words have been shown and left. heads: how
     many of the best words are tried as the first. batch, calls, fan: as in `beam.BeamOptions`.
     table: confidence by coverage. by_p: by probability alone, for comparison. What was tried
@@ -49,7 +50,7 @@ class PhraseOptions:
     coverage: float = 0.2
     words: int = 4
     length: float = 0.5
-    keys: tuple[float, ...] = (0.7, 0.05)
+    keys: tuple[float, ...] = (1.0, 0.3)
     heads: int = 4
     batch: int = 5
     calls: int = 3
@@ -130,8 +131,7 @@ class PhraseSource:
         """The best phrases, none of them the beginning of another."""
         found = self._words.search(query, n)
         total = found.total_logp if query.typed else 0.0
-        # An open word's own share of what is typed is known; nothing else of it is an emoji.
-        trigger = 0.0 if query.typed else query.place.trigger
+        trigger = self._words.trigger(query)
         ranked = sorted(
             (self._candidate(query, phrase, total, trigger) for phrase in self.search(query, n)),
             key=lambda c: (-c.score, c.text),
@@ -159,7 +159,7 @@ class PhraseSource:
         self._tree.predict([node])
         found = self._words.search(query, 1)
         total = max(found.total_logp, logp + node.end_logp) if query.typed else 0.0
-        trigger = 0.0 if query.typed else query.place.trigger
+        trigger = self._words.trigger(query)
         return self._candidate(query, Phrase(words, logp + node.end_logp), total, trigger)
 
     def search(self, query: Query, n: int) -> list[Phrase]:
@@ -260,4 +260,6 @@ class PhraseSource:
 
 
 def _begins(one: Candidate, other: Candidate) -> bool:
-    return other.text.startswith(f"{one.text} ") or other.text == one.text
+    """Whether a phrase is another, or its beginning: ``going to`` of ``going to.``"""
+    rest = other.text[len(one.text) : len(one.text) + 1]
+    return other.text.startswith(one.text) and not rest.isalnum() and rest != "'"

@@ -124,12 +124,12 @@ class WordSource:
             "language model": hypothesis.lm_logp,
             # Bayes: what the keys say for this word, less what they say for all of them.
             "channel": hypothesis.channel_logp - total,
-            "trigger": self._trigger(query),
+            "trigger": self.trigger(query),
         }
         return candidate(self.written(query, word), "word", "words", parts, query.replaces)
 
     @staticmethod
-    def _trigger(query: Query) -> float:
+    def trigger(query: Query) -> float:
         """What words lose to emoji: those that are expected, or that the letters name."""
         return NO_EMOJI_LOGP if query.typed else query.place.trigger
 
