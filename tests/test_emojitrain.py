@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -377,8 +378,12 @@ def test_phrases_as_a_command(
     assert run("phrases", tmp_path, "--text", text, "--plot", picture, "--compare") == 0
     said = capsys.readouterr().out.splitlines()
     head = next(i for i, line in enumerate(said) if "confidence" in line)
-    rows = [line.split() for line in said[head + 1 : head + 1 + len(phrases.COVERAGES)]]
-    assert [row[0] for row in rows] == [f"{coverage:.0%}" for coverage in phrases.COVERAGES]
+    rows = [line.split() for line in said[head + 1 :] if re.match(r" *\d+% +-", line)]
+    asked = [f"{coverage:.0%}" for coverage in phrases.COVERAGES]
+    assert rows
+    assert [row[0] for row in rows] == asked[: len(rows)]
+    if len(rows) < len(asked):
+        assert any("at no more places" in line for line in said)
     least = [float(row[1]) for row in rows]
     assert least == sorted(least, reverse=True), "more coverage asks for less confidence"
     assert any(line.startswith("CONFIDENCE = (") for line in said)

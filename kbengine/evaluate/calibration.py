@@ -6,6 +6,9 @@ right where the line goes on with it. Those of `LEAST_P` at least are put in bin
 kind: the expected calibration error is the mean difference, over all candidates, of a bin's mean
 probability and its share of right ones (Naeini, Cooper & Hauskrecht 2015); the Brier skill is the
 share by which the mean squared error is less than that of the kind's own rate (Brier 1950).
+
+An emoji of LEAST_P is rare, since few places have one. So where one came, and not right after
+another, the probability that it is this one, given that one comes, is a kind of its own.
 """
 
 from __future__ import annotations
@@ -28,13 +31,14 @@ from kbengine.evaluate.typist import fold, goes_on
 from kbengine.mix import Slots
 from kbengine.predict import Predictor, Wish
 from kbengine.sources.signs import SIGNS
-from kbengine.types import Candidate, Context, Kind, Tap
+from kbengine.types import Context, Tap
 
 LEAST_P = 0.05
 BINS = 15
 AT_KEYS = Wish(Slots.parse("words:3,phrase:1"))
 BETWEEN = Wish(Slots.parse("emoji:3,signs:3"))
-KINDS: tuple[Kind, ...] = ("word", "phrase", "emoji", "sign")
+WHICH = "which emoji"
+KINDS = ("word", "phrase", "emoji", "sign", WHICH)
 
 
 class Shown(NamedTuple):
@@ -57,14 +61,14 @@ class Calibration:
     """One kind. error: the expected calibration error; skill: the Brier skill, None where nothing
     or everything was right."""
 
-    kind: Kind
+    kind: str
     count: int
     error: float
     skill: float | None
     bins: tuple[Bin, ...]
 
 
-def calibration(kind: Kind, shown: Sequence[Shown]) -> Calibration | None:
+def calibration(kind: str, shown: Sequence[Shown]) -> Calibration | None:
     """Of some candidates of a kind; None where there are none."""
     if not shown:
         return None
@@ -82,36 +86,37 @@ def calibration(kind: Kind, shown: Sequence[Shown]) -> Calibration | None:
 
 def collect(
     engine: Engine, file: TextFile, done: Callable[[], object] = lambda: None
-) -> dict[Kind, list[Shown]]:
+) -> dict[str, list[Shown]]:
     """All candidates of LEAST_P or more that are shown while a file is typed. done: called after
     each line."""
-    found: defaultdict[Kind, list[Shown]] = defaultdict(list)
+    found: defaultdict[str, list[Shown]] = defaultdict(list)
     predictor = engine.predictor()
     for line in file.lines:
-        for candidate, right in _line(predictor, line):
-            p = math.exp(candidate.logp)
-            if p >= LEAST_P:
-                found[candidate.kind].append(Shown(p, right))
+        for kind, logp, right in _line(predictor, line):
+            if logp >= math.log(LEAST_P):
+                found[kind].append(Shown(math.exp(logp), right))
         done()
     return dict(found)
 
 
-def _line(predictor: Predictor, line: Line) -> list[tuple[Candidate, bool]]:
-    found = []
-    places = words(line.text)
-    for word in places:
+def _line(predictor: Predictor, line: Line) -> Iterator[tuple[str, float, bool]]:
+    """Kind, log-probability, and whether it was right, of all that is shown for a line."""
+    for word in words(line.text):
         before = line.text[: word.start]
         for letters in range(len(word.text)):
             context = Context(line.earlier, before, tuple(map(Tap, word.text[:letters])))
             for c in predictor.suggest(context, 4, AT_KEYS):
-                if c.kind == "phrase":
-                    found.append((c, goes_on(line.text, word.start, c.text)))
-                else:
-                    found.append((c, fold(c.text) == fold(word.text)))
+                phrase = c.kind == "phrase"
+                right = goes_on(line.text, word.start, c.text) if phrase else False
+                yield c.kind, c.logp, right or fold(c.text) == fold(word.text)
     for place in between(line):
-        for c in predictor.suggest(place.context, 6, BETWEEN):
-            found.append((c, c.text in (place.emoji, place.sign)))
-    return found
+        found = predictor.suggest(place.context, 6, BETWEEN)
+        for c in found:
+            yield c.kind, c.logp, c.text in (place.emoji, place.sign)
+        if place.emoji is not None and not place.after_emoji:
+            trigger = predictor.query(place.context).place.expected.trigger_logp
+            for c in (c for c in found if c.kind == "emoji"):
+                yield WHICH, c.logp - trigger, c.text == place.emoji
 
 
 class Between(NamedTuple):
