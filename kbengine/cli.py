@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kbengine.bench import command as bench
-from kbengine.emojistyle import PLAIN, EmojiStyle
+from kbengine.emojistyle import PLAIN
 from kbengine.engine import Engine, load
 from kbengine.errors import KbengineError
 from kbengine.evaluate import command as evaluate
@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
             help="also words that are not offered unasked: offensive, intimate, gloomy",
         )  # fmt: skip
         shows.add_argument(
-            "--emoji-style", type=EmojiStyle.parse, default=PLAIN, metavar="STYLE",
+            "--emoji-style", type=evaluate.style, default=PLAIN, metavar="STYLE",
             help="skin tone, gender, diversity: tone=medium,gender=woman,diversity=0.5",
         )  # fmt: skip
         shows.add_argument(
@@ -169,9 +169,11 @@ def _suggest(engine: Engine, args: argparse.Namespace, wish: Mapping[str, Any]) 
     if args.json:
         print(json.dumps([_row(c) for c in found], ensure_ascii=False, indent=1))
         return 0
-    width = max((len(c.text) for c in found), default=0)
+    from rich.cells import cell_len
+
+    width = max((cell_len(c.text) for c in found), default=0)
     for c in found:
-        print(f"{c.text:<{width}}  {c.kind:<7}  {percent(c.logp):>7} %")
+        print(f"{c.text}{' ' * (width - cell_len(c.text))}  {c.kind:<7}  {percent(c.logp):>7} %")
     return 0
 
 

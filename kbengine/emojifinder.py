@@ -8,9 +8,10 @@ full names, which the package knows as well.
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 from kbengine import text
-from kbengine.emojistyle import PLAIN, EmojiStyle
+from kbengine.emojistyle import PLAIN, EmojiStyle, is_gendered
 from kbengine.emojitable import EmojiEntry, EmojiTable, fold
 
 
@@ -26,15 +27,20 @@ class EmojiFinder:
 
         Raises ValueError for a language in which no names are known.
         """
+        language = language.replace("_", "-").split("-")[0].lower()  # of ``de_AT`` the German
         tables = [self._named(language)]
         if language == self._language:
             tables.insert(0, self._table)
         whole = fold(name)
         found: dict[str, None] = {}
-        exact = [hit.emoji for table in tables for hit in table.exact(whole, n)]
-        begun = [hit.emoji for table in tables for hit in table.find(name, n)] if whole else []
-        for emoji in (*exact, *begun):
-            found.setdefault(style.apply(emoji))
+        for table in tables:
+            for hit in table.exact(whole, n):
+                # Who asks for a woman by name gets her.
+                named = replace(style, gender="") if is_gendered(hit.emoji) else style
+                found.setdefault(named.apply(hit.emoji))
+        for table in tables if whole else ():
+            for hit in table.find(name, n):
+                found.setdefault(style.apply(hit.emoji))
         return list(found)[:n]
 
 

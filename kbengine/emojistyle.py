@@ -18,6 +18,19 @@ _SIGN = {"woman": "\u2640\ufe0f", "man": "\u2642\ufe0f"}
 _PERSON = "\U0001f9d1"
 _WHO = {"woman": "\U0001f469", "man": "\U0001f468"}
 
+_BARE_SIGNS = ("\u2640", "\u2642")
+# A woman and a man that are emoji of their own.
+_PAIRS = (
+    ("\U0001f483", "\U0001f57a"),  # dancing
+    ("\U0001f478", "\U0001f934"),  # princess, prince
+    ("\U0001f936", "\U0001f385"),  # Mrs. Claus, Santa Claus
+    ("\U0001f475", "\U0001f474"),  # old
+    ("\U0001f469", "\U0001f468"),
+    ("\U0001f467", "\U0001f466"),  # girl, boy
+)
+
+_PEOPLE = frozenset((_PERSON, *(person for pair in _PAIRS[-2:] for person in pair), "\U0001f9d2"))
+
 
 @dataclass(frozen=True)
 class EmojiStyle:
@@ -59,14 +72,24 @@ class EmojiStyle:
 
     def apply(self, emoji: str) -> str:
         """An emoji in its base form as it is to be shown; itself where it has no such form."""
+        if any(tone in emoji for tone in TONES.values()):
+            return emoji  # which was asked for by name
         gendered = base_emoji(self._as(emoji)) if self.gender else emoji
         return self._toned(gendered) if self.tone else gendered
 
     def _as(self, emoji: str) -> str:
-        first, rest = emoji[:1], emoji[1:]
-        forms = [f"{emoji.removesuffix(_VS)}{_ZWJ}{_SIGN[self.gender]}"]
-        if first == _PERSON:  # a teacher, a cook: the person has a gender, and no sign
-            forms.insert(0, _WHO[self.gender] + rest)
+        """As this gender: by a sign behind it, or another person in front; from any gender."""
+        pair = next((pair for pair in _PAIRS if emoji in pair), None)
+        if pair is not None:
+            return pair[0] if self.gender == "woman" else pair[1]
+        first, *rest = emoji.split(_ZWJ)
+        if any(part[:1] in _PEOPLE for part in rest):  # couples and families
+            return emoji
+        if rest and rest[-1].removesuffix(_VS) in _BARE_SIGNS:
+            rest.pop()
+        people = [_WHO[self.gender]] if first in (_PERSON, *_WHO.values()) else []
+        forms = [_ZWJ.join([person, *rest]) for person in people]
+        forms.append(_ZWJ.join([first.removesuffix(_VS), *rest, _SIGN[self.gender]]))
         return next((form for form in forms if is_emoji(form)), emoji)
 
     def _toned(self, emoji: str) -> str:
@@ -79,6 +102,11 @@ class EmojiStyle:
         forms.insert(0, _ZWJ.join([first, *parts[1:-1], parts[-1].removesuffix(_VS) + tone]))
         whole = (form for form in forms[:3] if is_emoji(form))
         return next(whole, first if len(parts) == 1 and is_emoji(first) else emoji)
+
+
+def is_gendered(emoji: str) -> bool:
+    """Whether an emoji is of a woman or a man."""
+    return any(sign in emoji for sign in (*_BARE_SIGNS, *_WHO.values()))
 
 
 PLAIN = EmojiStyle()

@@ -134,7 +134,8 @@ class Engine:
 
         Raises ValueError for a language in which no names are known.
         """
-        return self._finder.find(name, n, language or self.bundle.manifest["language"], emoji_style)
+        asked = language or self.bundle.manifest["language"]
+        return self._finder.find(name, n, asked, emoji_style)
 
     def explain(
         self, line: str | Context, candidate: str, earlier: Sequence[str] = ()
@@ -149,7 +150,8 @@ class Engine:
         if found is None:
             raise ValueError(
                 f"{candidate!r} cannot go on from {(context.before + context.typed)[-40:]!r}; give "
-                "a word or phrase that begins as typed, or between words an emoji or . ? !"
+                "a word or phrase that begins as typed, . ? ! between words, or an emoji that is "
+                "known or named there"
             )
         return found
 
@@ -161,7 +163,6 @@ def _one_context(line: str | Context, earlier: Sequence[str]) -> Context:
 
 
 def _wish(slots: str | None, unfiltered: bool, emoji_style: EmojiStyle, phrases: float) -> Wish:
-    PhraseOptions(coverage=phrases)  # raises for what is no share
     policy = None if slots is None else Slots.parse(slots)
     return Wish(policy, unfiltered, emoji_style, phrases)
 

@@ -22,7 +22,7 @@ from kbengine.sources.query import Place, Query
 from kbengine.sources.signs import SignSource
 from kbengine.sources.words import WordSource
 from kbengine.tree import Node, StateTree
-from kbengine.types import Candidate, Context
+from kbengine.types import Candidate, Context, together
 from kbengine.vocab import BOS, EOS, Vocabulary
 from kbengine.wordfilter import NOTHING_HELD_BACK, WordFilter
 
@@ -106,6 +106,11 @@ class Wish:
     emoji_style: EmojiStyle = PLAIN
     phrases: float = PhraseOptions.coverage
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for phrases that are no share."""
+        if not isinstance(self.phrases, (int, float)) or not 0 <= self.phrases <= 1:
+            raise ValueError(f"phrases at {self.phrases} of all places cannot be; give 0 to 1")
+
 
 NO_WISH = Wish()
 
@@ -159,7 +164,8 @@ class Predictor:
             self._expected(node, pieces),
             text.starts_sentence(context.before),
             tuple(text.tokens(text.normalise(context.before[-64:]))[-4:]),
-            context.before[-1:] == " ",
+            len(context.before) - len(context.before.rstrip(" ")),
+            not context.before.rstrip(" ")[-1:].isspace(),
             self._said.words(read(context.earlier, context.before)),
         )
 
@@ -192,8 +198,7 @@ class Predictor:
         if slots.wants("word"):
             found = self._words(query, n, offered)
         if slots.wants("phrase") and wish.phrases:
-            self.phrases.cover(wish.phrases)
-            phrases = self.phrases.propose(query, n)
+            phrases = self.phrases.propose(query, n, wish.phrases)
             found += [c for c in phrases if _may_be_offered(c, query, offered)]
         if slots.wants("emoji"):
             found += self._emoji(query, n, offered, wish.emoji_style)
@@ -219,9 +224,9 @@ class Predictor:
             for each in found:
                 if offered.offers(each.text, query.typed):
                     shown = replace(each, text=style.apply(each.text))
-                    kept.setdefault(shown.text, shown)
+                    kept[shown.text] = together(kept.get(shown.text), shown)
             if len(kept) >= n or len(found) < asked:
-                return list(kept.values())[:n]
+                return rank(kept.values())[:n]
             asked *= 2
 
     def finish(
@@ -258,15 +263,16 @@ class Predictor:
             return self.emoji.score(query, text.base_emoji(normal))
         if normal and not any(c.isalnum() for c in normal):
             return self.signs.score(query, normal)
-        words = normal.lower().split()
-        if not words or not words[0].startswith(query.lower):
+        tokens = tuple(text.tokens(normal))
+        if not tokens or not tokens[0].startswith(query.lower) or not text.is_word(tokens[0]):
             return None
-        if len(words) == 1:
-            return self.words.score(query, words[0])
-        return self.phrases.score(query, tuple(words))
+        if len(tokens) == 1:
+            return self.words.score(query, tokens[0])
+        return self.phrases.score(query, tokens)
 
 
 def _may_be_offered(phrase: Candidate, query: Query, offered: WordFilter) -> bool:
-    """Whether each of its words may be offered after the one before it."""
-    words = [query.place.last_word, *phrase.text.lower().split(" ")]
+    """Whether each of its words may be offered after the one before it, signs aside."""
+    tokens = text.tokens(text.normalise(phrase.text))
+    words = [query.place.last_word, *filter(text.is_word, tokens)]
     return all(offered.offers(word, before=before) for before, word in pairwise(words))

@@ -155,6 +155,8 @@ class Conversation:
 
     def _why(self, wanted: str) -> str:
         """One candidate of the last text, shown there or not, in a line."""
+        if not wanted:
+            return "Write a candidate behind it, such as :why tomorrow."
         context = self._last.context
         self._field.set_context(context.before + context.typed, self.earlier)
         found = self._field.explain(wanted)

@@ -12,7 +12,7 @@ cannot be answered gets ``{"error": "one sentence"}`` and the server goes on.
     {"op": "emoji", "name": "pizz", "k": 5, "language": "en"}
         -> {"candidates": ["🍕", ...]}
     {"op": "explain", "context": "see you ", "prefix": "to", "candidate": "tomorrow"}
-        -> {"logp": -0.4, "kind": "word", "parts": {"language model": -1.2, ...}}
+        -> {"logp": -0.4, "score": -0.4, "kind": "word", "parts": {"language model": -1.2, ...}}
     {"op": "info"}      -> {"name", "version", "model_bytes", ...}
     {"op": "learn"}     -> {"ok": false, "reason": ...} until learning exists
     {"op": "reset"}     -> {"ok": true}: there is nothing to forget yet
@@ -55,6 +55,8 @@ class Server:
         self._engine = engine
         self._wish = Wish(Slots.parse(slots), unfiltered, emoji_style, phrases)
         self._predictor = engine.predictor()
+        if self._wish.slots is None or self._wish.slots.wants("emoji"):
+            self._predictor.emoji.prepare()
         self._ops: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "predict": self._predict,
             "emoji": self._emoji,
@@ -121,7 +123,10 @@ class Server:
                 return {"candidates": self._engine.find_emoji(name, k, language, style)}
             except ValueError as error:
                 raise RequestError(str(error)) from error
-        place = context_of(context, earlier)
+        prefix = request.get("prefix", "")
+        if not isinstance(prefix, str):
+            raise RequestError("prefix must be a string")
+        place = context_of(context + prefix, earlier)
         wish = replace(self._wish, slots=Slots.parse("emoji"))
         found = self._predictor.emoji_for(place, k, wish)
         return {
@@ -140,7 +145,8 @@ class Server:
         except ValueError as error:
             raise RequestError(str(error)) from error
         parts = {name: round(value, 4) for name, value in found.parts.items()}
-        return {"logp": round(found.logp, 4), "kind": found.kind, "parts": parts}
+        scores = {"logp": round(found.logp, 4), "score": round(found.score, 4)}
+        return {**scores, "kind": found.kind, "parts": parts}
 
     def _info(self, request: Mapping[str, Any]) -> dict[str, Any]:
         bundle = self._engine.bundle

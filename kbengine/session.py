@@ -175,7 +175,8 @@ class Session:
         words: of a phrase only the first so many. The open word is taken whole, also what stands
         of it right of the caret; a space that follows already serves for the new one, and after a
         sign or a digit one is put before the candidate. A sign goes right after the word before
-        it. Returns what the host must do to its own text.
+        it, an emoji of `Engine.emoji` behind the open word. Returns what the host must do to its
+        own text.
 
         Raises ValueError where the candidate was made for an open word of another length, and
         where it has not so many words.
@@ -187,10 +188,13 @@ class Session:
             if not 1 <= words <= len(parts):
                 raise ValueError(f"{text_!r} has no {words} words; take 1 to {len(parts)}")
             text_ = " ".join(parts[:words])
-        spaces = 0
-        if candidate.kind == "sign" and not typed:
-            spaces = len(self._left) - len(self._left.rstrip(" "))
-        elif candidate.replaces != len(typed):
+        sign = candidate.kind == "sign"
+        # An emoji of a panel goes behind the word that it was asked for.
+        behind = candidate.kind == "emoji" and not candidate.replaces and bool(typed)
+        if behind and not text.rest_of_word(self._right):
+            typed = ""
+        gone = len(self._left) - len(self._left.rstrip(" ")) if sign else len(typed)
+        if candidate.replaces != gone or (sign and typed):
             raise ValueError(
                 f"{candidate.text!r} was suggested for another text; ask for suggestions again"
             )
@@ -199,10 +203,9 @@ class Session:
             after = len(text.rest_of_word(self._right))
         served = self._right[after : after + 1] == " "
         free = candidate.kind in ("emoji", "sign")
-        glued = not typed and not free and _wants_space(self._left, text_)
+        glued = behind or (not typed and not free and _wants_space(self._left, text_))
         insert = " " * glued + text_ + " "
         self._taps = []
-        gone = len(typed) + spaces
         left = self._left[: len(self._left) - gone]
         after += served
         self._change(left + insert, self._right[after:], _Space.OWN if served else _Space.ADDED)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import exp, log1p
 from typing import Literal
 
 Kind = Literal["word", "phrase", "emoji", "sign", "literal"]
@@ -77,6 +78,16 @@ def candidate(
     full = {name: parts.get(name, 0.0) for name in PARTS}
     logp = sum(value for name, value in full.items() if name != "slot policy")
     return Candidate(text, kind, source, logp, replaces, full)
+
+
+def together(one: Candidate | None, other: Candidate) -> Candidate:
+    """Two candidates that came to be the same: the better, with the probability of both."""
+    if one is None:
+        return other
+    better, worse = sorted((one, other), key=lambda c: -c.score)
+    more = log1p(exp(worse.logp - better.logp))
+    parts = {**better.parts, "lexicon": better.parts["lexicon"] + more}
+    return replace(better, logp=better.logp + more, parts=parts)
 
 
 @dataclass(frozen=True, slots=True)

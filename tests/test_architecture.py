@@ -108,6 +108,7 @@ LIBRARIES = {
     "vocab": {"numpy", "sentencepiece"},
     "text": {"emoji"},
     "lm.tflite": {"numpy", "ai_edge_litert"},
+    "cli": {"rich"},
     "repl": {"prompt_toolkit", "rich"},
     "bench.weights": {"ai_edge_litert"},
     "bench.progress": {"rich"},

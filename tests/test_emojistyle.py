@@ -113,11 +113,19 @@ def test_as_it_is_shown(symbol: str, style: str, shown: str) -> None:
     assert EmojiStyle.parse(style).apply(symbol) == shown
 
 
-def test_what_has_a_gender_keeps_it() -> None:
+def test_what_has_another_gender_changes_it() -> None:
     for one, other in (GENDERS, GENDERS[::-1]):
-        for symbol in ("🤷", "🧑\u200d🏫"):
+        for symbol in ("🤷", "🧑\u200d🏫", "🧑\u200d🦰", "💃", "🕵️"):
             gendered = EmojiStyle(gender=one).apply(symbol)
-            assert EmojiStyle(gender=other).apply(gendered) == gendered
+            wanted = EmojiStyle(gender=other).apply(symbol)
+            assert wanted != gendered
+            assert EmojiStyle(gender=other).apply(gendered) == wanted
+
+
+def test_a_tone_or_gender_that_is_asked_for_by_name_stays(engine: kbengine.Engine) -> None:
+    style = EmojiStyle(tone="dark", gender="man")
+    assert engine.find_emoji("thumbs up light skin tone", 1, emoji_style=style) == ["👍🏻"]
+    assert engine.find_emoji("woman shrugging", 1, emoji_style=style) == ["🤷🏿\u200d♀️"]
 
 
 # By name

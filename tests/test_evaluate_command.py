@@ -174,7 +174,9 @@ def test_pictures_need_matplotlib(
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # as where it is not installed
     assert run(bundle, files[0], "--plot", tmp_path / "plots") == 1
     shown = capsys.readouterr()
-    assert shown.err == "kbengine: --plot needs matplotlib; install kbengine[eval]\n"
+    assert shown.err == (
+        "kbengine: pictures need matplotlib; run `make train-env`, or install kbengine[eval]\n"
+    )
     assert shown.out == ""
     assert not (tmp_path / "plots").exists()
 

@@ -240,3 +240,72 @@ def test_an_engine_without_an_emoji_model_has_the_language_model_s() -> None:
     place = plain.query(context_of("I love pizza ")).place
     assert place.trigger == pytest.approx(0, abs=1e-6)
     assert place.expected.trigger_logp == place.expected.lm_logp
+
+
+def test_what_is_held_back_is_not_offered_before_a_sign(shipped: kbengine.Engine) -> None:
+    for line, word in (("holy ", "shit"), ("go kill ", "yourself"), ("you little ", "bastard")):
+        free = shipped.suggest(line, 60, slots="phrase", phrases=1.0, unfiltered=True)
+        assert any(word in c.text and "," in c.text for c in free), "there is such a phrase"
+        held = shipped.suggest(line, 60, slots="phrase", phrases=1.0)
+        assert not [c.text for c in held if c.text.lower().startswith(word)]
+
+
+@pytest.mark.parametrize("line", ["What time is ", "thank you so ", "how are you "])
+def test_phrases_with_signs_are_explained_as_shown(line: str, shipped: kbengine.Engine) -> None:
+    found = shipped.suggest(line, 20, slots="phrase", phrases=1.0)
+    assert any(c.text[-1] in ".?!," or "," in c.text for c in found)
+    for c in found:
+        told = shipped.explain(line, c.text)
+        assert told.parts == pytest.approx(c.parts, abs=1e-4)
+
+
+def test_an_emoji_that_letters_name_is_explained(shipped: kbengine.Engine) -> None:
+    (shown,) = shipped.suggest("I want pizz", 1, slots="emoji")
+    assert shipped.explain("I want pizz", shown.text).logp == pytest.approx(shown.logp, abs=0.05)
+
+
+def test_emoji_among_other_kinds_stand_by_their_probability(shipped: kbengine.Engine) -> None:
+    style = kbengine.EmojiStyle(diversity=1.0)
+    for line in ("see you ", "I love you ", "so funny "):
+        likeliest = shipped.suggest(line, 1, slots="emoji")[0]
+        first = shipped.suggest(line, 1, slots="emoji", emoji_style=style)[0]
+        assert first.score <= likeliest.logp + 1e-9
+
+
+def test_a_sign_is_for_the_text_it_was_made_for() -> None:
+    session = field("hello ")
+    sign = session.explain("!")
+    assert sign is not None
+    for left in ("hello x", "hello  ", "hello"):
+        session.set_context(left)
+        with pytest.raises(ValueError, match="suggested for another text"):
+            session.accept(sign)
+        assert session.text == left, "nothing is lost"
+
+
+def test_signs_take_the_place_of_all_spaces_and_of_nothing_else() -> None:
+    session = field("hello   ")
+    sign = session.explain("!")
+    assert sign is not None
+    assert sign.replaces == 3
+    assert session.accept(sign) == Edit(3, "! ")
+    for left in ("hello\n", "hello\t", "hello \n "):
+        assert field(left).explain("!") is None
+
+
+def test_an_emoji_of_the_panel_goes_behind_the_word(shipped: kbengine.Engine) -> None:
+    session = shipped.session()
+    session.set_context("happy birthday")
+    emoji = next(c for c in shipped.emoji(session.context, 5) if not c.replaces)
+    assert session.accept(emoji) == Edit(0, f" {emoji.text} ")
+    assert session.text == f"happy birthday {emoji.text} "
+
+
+def test_forms_that_become_one_count_together(shipped: kbengine.Engine) -> None:
+    plain = {c.text: c.logp for c in shipped.emoji("facepalm ", 20)}
+    styled = shipped.emoji("facepalm ", 20, emoji_style=kbengine.EmojiStyle(gender="man"))
+    assert len({c.text for c in styled}) == len(styled)
+    both = sum(math.exp(plain[e]) for e in ("🤦", "🤦‍♂️", "🤦‍♀️") if e in plain)
+    (man,) = (c for c in styled if c.text == "🤦‍♂️")
+    assert math.exp(man.logp) == pytest.approx(both, rel=1e-3)
+    assert sum(man.parts.values()) == pytest.approx(man.score)

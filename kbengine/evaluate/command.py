@@ -41,6 +41,14 @@ chance: the 95 % interval leaves out 0. Times get none, for the machine's pace d
 """
 
 
+def style(spec: str) -> EmojiStyle:
+    """An option's emoji style; raises ArgumentTypeError with the sentence that names the mend."""
+    try:
+        return EmojiStyle.parse(spec)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def definitions() -> str:
     """Every measure with its definition, as `--help` shows them."""
     found = ["measures, each with a 95 % interval:"]
@@ -69,12 +77,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, metavar="JSON", help="write the same to a file")
     add("--words", type=Path, metavar="TSV", help="write log P (natural) of every word to a file")
     add("--plot", type=Path, metavar="DIR", help="leave pictures (PNG) in a folder")
+    add = parser.add_mutually_exclusive_group().add_argument
     add("--calibration", type=Path, nargs="?", const=Path("calibration.png"), metavar="PNG",
         help="instead: how often candidates are right, by what their probability says; the "
         "picture goes to PNG (default: calibration.png)")  # fmt: skip
     add("--emoji", action="store_true",
         help="instead: whether emoji are foreseen, and which, by kind")  # fmt: skip
-    add("--emoji-style", type=EmojiStyle.parse, default=PLAIN, metavar="STYLE",
+    add = parser.add_argument
+    add("--emoji-style", type=style, default=PLAIN, metavar="STYLE",
         help="with --emoji: diversity=0.5")  # fmt: skip
     add("--quiet", action="store_true", help="no progress bar")
 
@@ -142,6 +152,8 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.out, args.words, args.calibration):
         if path and (path.is_dir() or not path.absolute().parent.is_dir()):
             raise ValueError(f"{path} cannot be written; give a file in a folder that exists")
+    if args.calibration and args.calibration.suffix != ".png":
+        raise ValueError(f"{args.calibration} is no .png; give such a name for the picture")
     if args.plot or args.calibration:
         plots.check_plots()
     if args.plot:

@@ -19,7 +19,9 @@ _WORDS = {"wall": "by the clock", "cpu": "CPU time"}
 def check_plots() -> None:
     """Raises ValueError where there is nothing to draw with."""
     if find_spec("matplotlib") is None:
-        raise ValueError("--plot needs matplotlib; install kbengine[eval]")
+        raise ValueError(
+            "pictures need matplotlib; run `make train-env`, or install kbengine[eval]"
+        )
 
 
 def draw(folder: Path, document: Mapping[str, Any], counts: Counts) -> list[Path]:

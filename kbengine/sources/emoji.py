@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from kbengine.emojimodel import EmojiModel
 from kbengine.sources.names import EmojiNames
-from kbengine.sources.query import Query
+from kbengine.sources.query import EMOJI_WANTED_P, Query
 from kbengine.sources.words import WordSource
 from kbengine.tree import StateTree
 from kbengine.types import Candidate, candidate
@@ -69,9 +70,12 @@ class EmojiSource:
         return sorted(found, key=lambda c: (-c.score, c.text))[:n]
 
     def score(self, query: Query, emoji: str) -> Candidate | None:
-        """One emoji before a word is begun; None where nothing speaks for it."""
+        """One emoji; None where nothing speaks for it."""
+        if query.typed:
+            named_here = self._being_named(query, 1)
+            return next((c for c in named_here if c.text == emoji), None)
         named, share = self.names.named(query.place.last_tokens, self.places)
-        if query.typed or (emoji not in self.places and emoji not in named):
+        if emoji not in self.places and emoji not in named:
             return None
         return self._candidate(query, emoji, named, share, 0.0)
 
@@ -86,13 +90,22 @@ class EmojiSource:
         )
         emoji = dict.fromkeys([self._texts[i] for i in best])
         emoji |= dict.fromkeys(named)
-        return [self._candidate(query, e, named, share, diversity) for e in emoji]
+        found = [self._candidate(query, e, named, share, diversity) for e in emoji]
+        if not diversity or not found:
+            return found
+        # An order of emoji among themselves: the first stands where the likeliest would.
+        shift = max(c.logp for c in found) - max(c.score for c in found)
+        return [
+            replace(c, parts={**c.parts, "slot policy": c.parts["slot policy"] + shift})
+            for c in found
+        ]
 
     def _candidate(
         self, query: Query, emoji: str, named: dict[str, float], share: float, diversity: float
     ) -> Candidate:
         expected, place = query.place.expected, self.places.get(emoji)
-        rarity = 0.0 if self.model is None else float(self.model.rarity.max())
+        # One that the model does not know is neither common nor rare.
+        rarity = 0.0 if self.model is None else float(np.median(self.model.rarity))
         model_p, name_p = 0.0, share * named.get(emoji, 0.0)
         lm, trigger = expected.lm_logp, expected.trigger_logp - expected.lm_logp
         if place is not None:  # else the language model says nothing of which
@@ -124,7 +137,7 @@ class EmojiSource:
                 "language model": logp,
                 # No name is likelier than all words that begin so.
                 "channel": -max(total, logp),
-                "trigger": math.log(self.names.options.typed_p * max(strength, 1e-6)),
+                "trigger": math.log(EMOJI_WANTED_P * max(strength, 1e-6)),
                 "lexicon": math.log(hit.share),
             }
             found.append(candidate(hit.emoji, "emoji", "names", parts, query.replaces))

@@ -26,11 +26,7 @@ class NameOptions:
     come, a share of s / (s + against), s their sum, are those of the names. An emoji that the
     model does not know, being newer than its text, weighs `new` times as much: of the others it
     has had its say. From ``python -m train names`` on dev text; `against` and `new` are set lower
-    and higher than the text asks for, which has no emoji after 2017 (train/EXPERIMENTS.md).
-
-    typed_p: P(an emoji is wanted | a word that names it is being typed): the shipped model's text
-    has 6.3 emoji to a thousand words ("emoji a word in the text", in its model card), and nothing
-    says which word stood for which."""
+    and higher than the text asks for, which has no emoji after 2017 (train/EXPERIMENTS.md)."""
 
     rarity: float = 8.0
     slope: float = 0.4
@@ -38,7 +34,6 @@ class NameOptions:
     telling: float = 1.0
     against: float = 2.0
     new: float = 2.0
-    typed_p: float = 0.0063
 
     def strength(self, rarity: float) -> float:
         """How much a name of this rarity in nats says, 0 to 1."""

@@ -127,13 +127,17 @@ class PhraseSource:
         signs = {sign: vocabulary.encode_token(sign) for sign in (COMMA, *ENDS)}
         self._signs = {s: ids[0] for s, ids in signs.items() if vocabulary.spell(ids) == s}
 
-    def propose(self, query: Query, n: int) -> list[Candidate]:
-        """The best phrases, none of them the beginning of another."""
+    def propose(self, query: Query, n: int, coverage: float | None = None) -> list[Candidate]:
+        """The best phrases, none of them the beginning of another. coverage: in place of that of
+        the options."""
         found = self._words.search(query, n)
         total = found.total_logp if query.typed else 0.0
         trigger = self._words.trigger(query)
         ranked = sorted(
-            (self._candidate(query, phrase, total, trigger) for phrase in self.search(query, n)),
+            (
+                self._candidate(query, phrase, total, trigger)
+                for phrase in self.search(query, n, coverage)
+            ),
             key=lambda c: (-c.score, c.text),
         )
         kept: list[Candidate] = []
@@ -142,29 +146,29 @@ class PhraseSource:
                 kept.append(phrase)
         return kept[:n]
 
-    def cover(self, coverage: float) -> None:
-        """Offer phrases at this share of places from now on. Raises ValueError where that cannot
-        be."""
-        if coverage != self.options.coverage:
-            self.options = replace(self.options, coverage=coverage)
-
     def score(self, query: Query, words: tuple[str, ...]) -> Candidate | None:
-        """A phrase of given words in lower case; None where the vocabulary cannot spell them."""
+        """A phrase of given words in lower case and signs; None for other signs, and words that the
+        vocabulary cannot spell."""
+        if not all(text.is_word(word) or word in self._signs for word in words):
+            return None
         pieces = [self._vocabulary.encode_token(word) for word in words]
         if any(
             self._vocabulary.spell(each) != word for each, word in zip(pieces, words, strict=True)
         ):
             return None
         logp, node = self._tree.path_logp(query.node, (p for each in pieces for p in each))
-        self._tree.predict([node])
+        if words[-1] not in self._signs:
+            self._tree.predict([node])
+            logp += node.end_logp
         found = self._words.search(query, 1)
-        total = max(found.total_logp, logp + node.end_logp) if query.typed else 0.0
-        trigger = self._words.trigger(query)
-        return self._candidate(query, Phrase(words, logp + node.end_logp), total, trigger)
+        total = max(found.total_logp, logp) if query.typed else 0.0
+        return self._candidate(query, Phrase(words, logp), total, self._words.trigger(query))
 
-    def search(self, query: Query, n: int) -> list[Phrase]:
+    def search(self, query: Query, n: int, coverage: float | None = None) -> list[Phrase]:
         """The phrases that are sure enough."""
         options = self.options
+        if coverage is not None and coverage != options.coverage:
+            options = replace(options, coverage=coverage)
         found = self._words.search(query, n)
         total = found.total_logp if query.typed else 0.0
         floors = [options.least_logp(count) + total for count in range(options.words + 1)]

@@ -11,6 +11,10 @@ from kbengine.beam import Found
 from kbengine.emojimodel import Expected
 from kbengine.tree import Node
 
+# P(an emoji is wanted | a word that names one is being typed): the shipped model's text has 6.3
+# emoji to a thousand words ("emoji a word in the text", in its model card), and nothing says which
+# word stood for which.
+EMOJI_WANTED_P = 0.0063
 Offered = Callable[[str], bool]  # whether a word, in lower case, may be offered
 
 
@@ -21,15 +25,19 @@ def anything(word: str) -> bool:
 
 @dataclass(frozen=True)
 class Place:
-    """Between two words. node: the end of the committed text; last_tokens: its last few; spaced:
-    whether a space stands there; said: the words of the conversation that the lexicon lacks, in
-    lower case -> as written; expected: whether an emoji comes, and which."""
+    """Between two words.
+
+    node: the end of the committed text; expected: whether an emoji comes, and which; last_tokens:
+    the last few; spaces: how many stand there; on_line: whether no line break or tab is before
+    them; said: the words of the conversation that the lexicon lacks, in lower case -> as written.
+    """
 
     node: Node
     expected: Expected
     sentence_start: bool
     last_tokens: tuple[str, ...]
-    spaced: bool = False
+    spaces: int = 0
+    on_line: bool = True
     said: dict[str, str] = field(default_factory=dict)
 
     @property

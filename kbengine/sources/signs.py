@@ -11,7 +11,7 @@ from kbengine.types import Candidate, candidate
 from kbengine.vocab import Vocabulary
 
 SIGNS = (".", "?", "!")
-LEAST_LOGP = math.log(0.02)  # below it a place is better left to a word
+LEAST_LOGP = math.log(0.02)  # below it a place is better left to a word; set by hand
 
 
 class SignSource:
@@ -26,14 +26,14 @@ class SignSource:
         """A sign at a place; None where it cannot stand there."""
         last = query.place.last_word
         ends = bool(last) and (text.is_word(last) or last.isdigit() or text.is_emoji(last))
-        if query.typed or not ends or sign not in self._pieces:
+        if query.typed or not ends or not query.place.on_line or sign not in self._pieces:
             return None
         self._tree.predict([query.node])
         assert query.node.logp is not None
         logp = float(query.node.logp[self._pieces[sign]])
         parts = {"language model": logp, "trigger": query.place.trigger}
-        # It takes the place of the space before it.
-        return candidate(sign, "sign", "signs", parts, replaces=int(query.place.spaced))
+        # It takes the place of the spaces before it.
+        return candidate(sign, "sign", "signs", parts, replaces=query.place.spaces)
 
     def propose(self, query: Query) -> list[Candidate]:
         """The signs that are likely here."""

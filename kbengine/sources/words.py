@@ -12,7 +12,7 @@ from kbengine import text
 from kbengine.beam import BeamOptions, Found, Hypothesis, in_order, search
 from kbengine.constraint import Known, Typed
 from kbengine.lexicon import Lexicon
-from kbengine.sources.query import Offered, Query, anything
+from kbengine.sources.query import EMOJI_WANTED_P, Offered, Query, anything
 from kbengine.tree import Node, StateTree
 from kbengine.types import Candidate, candidate
 from kbengine.vocab import Vocabulary
@@ -28,8 +28,8 @@ NO_WORD_LOGP = math.log(1e-6)  # of what is typed and is no word: last in any li
 LONGEST_WORD = 64  # letters; what is longer is no word, and not worth a search
 MOST_SAID = 12  # words of the conversation tried at a key; a piece of each is a step of its own
 LEAST_WORDS = 5  # searched for at least, so that most callers share one search
-# Of a word whose letters are typed: at most so much is an emoji that they name (`NameOptions`).
-NO_EMOJI_LOGP = math.log1p(-0.0063)
+# Of a word whose letters are typed: at most so much is an emoji that they name (`EMOJI_WANTED_P`).
+NO_EMOJI_LOGP = math.log1p(-EMOJI_WANTED_P)
 MOST_WORDS = 256  # searched for at most in the place of words that are held back
 
 
