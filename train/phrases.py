@@ -1,8 +1,7 @@
 """How sure a phrase must be to be offered at a share of all places: the table of
 `kbengine.sources.phrases`, from dev text, with a curve of precision against coverage.
 
-At every word, before its first letter, the best phrase that would take the third place from a word
-is looked at, however unsure it is. So many of the surest as a coverage asks for give the least
+At every word, before its first letter, the best phrase is looked at, however unsure it is. So many of the surest as a coverage asks for give the least
 confidence of that coverage; how many of those are right in full is the precision.
 """
 
@@ -30,8 +29,9 @@ from train.progress import Progress
 
 HELP = "find how sure a phrase must be for a coverage (the table of kbengine.sources.phrases)"
 SLOTS = Slots.parse("words:2,phrase:1")
+PHRASE = Wish(Slots.parse("phrase:1"))
 LOOSEST = -4.0  # confidence; what is less sure is not looked at
-COVERAGES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+COVERAGES = (0.01, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8)
 
 
 class Place(NamedTuple):
@@ -42,12 +42,11 @@ class Place(NamedTuple):
 
 
 def places(predictor: Predictor, line: Line) -> list[Place | None]:
-    """Each word of a line, before its first letter; None where no phrase is better than the third
-    word."""
+    """Each word of a line, before its first letter; None where there is no phrase."""
     found: list[Place | None] = []
     for word in words(line.text):
         context = Context(line.earlier, line.text[: word.start])
-        shown = predictor.suggest(context, 3, Wish(SLOTS))
+        shown = predictor.suggest(context, 1, PHRASE)
         best = next((c for c in shown if c.kind == "phrase"), None)
         if best is None:
             found.append(None)
@@ -132,20 +131,20 @@ def run(args: argparse.Namespace) -> None:
                 bar.step(1)
             curves[name], every = curve(found), every + found
     if not all(len(curve[0]) for curve in curves.values()):
-        raise ValueError("no phrase is better than the third word in some text; give more of it")
+        raise ValueError("there is no phrase in some text; give more of it")
     curves["all"] = curve(every)
     print(f"{'coverage':>10}{'confidence':>12}  precision of {', '.join(curves)}")
     table = []
     for coverage in COVERAGES:
         if coverage > curves["all"][0][-1]:
-            print(f"{coverage:>10.0%}  a phrase saves more than the third word at no more places")
+            print(f"{coverage:>10.0%}  there is a phrase at no more places")
             break
         at = [min(len(c[0]) - 1, int(np.searchsorted(c[0], coverage))) for c in curves.values()]
         least = float(curves["all"][1][at[-1]])
         table.append((coverage, round(least, 2)))
         shares = [f"{100 * c[2][i]:6.1f} %" for c, i in zip(curves.values(), at, strict=True)]
         print(f"{coverage:>10.0%}{least:>12.2f} {''.join(shares)}")
-    table.append((1.0, -8.0))  # whatever there is
+    table.append((1.0, LOOSEST))
     print(f"CONFIDENCE = {tuple(table)}  # in the package: {CONFIDENCE}")
     if args.plot:
         draw(args.plot, curves)

@@ -280,7 +280,7 @@ def make_bundle(
     emoji_model, facts = None, work / "emoji.json"
     if (work / EMOJI_MODEL).exists():
         emoji_model = EmojiModel.from_bytes((work / EMOJI_MODEL).read_bytes(), len(vocabulary))
-        training["emoji_model"] = json.loads(facts.read_text())
+        training["training"]["emoji_model"] = json.loads(facts.read_text())
     letters = sorted({c for t in vocabulary.first_letters.texts for c in t if c.isalpha()})
     notice = read_text(work).notice
     manifest = {

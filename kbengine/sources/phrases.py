@@ -28,11 +28,11 @@ from kbengine.types import Candidate, candidate
 from kbengine.vocab import Vocabulary
 
 # Coverage, the share of places before a word's first letter at which a phrase is offered, and
-# the least confidence there: ``python -m train phrases --text DEV...`` (docs/measures.md); at all
-# of them whatever there is.
+# the least confidence there: ``python -m train phrases --text DEV...`` (docs/measures.md).
 Table: TypeAlias = tuple[tuple[float, float], ...]
 CONFIDENCE: Table = (
-    (0.05, -1.28), (0.1, -1.64), (0.15, -1.91), (0.2, -2.22), (1.0, -8.0),
+    (0.01, -0.61), (0.05, -1.27), (0.1, -1.61), (0.15, -1.84), (0.2, -2.03), (0.3, -2.29),
+    (0.4, -2.51), (0.6, -2.92), (0.8, -3.19), (1.0, -4.0),
 )  # fmt: skip
 
 
