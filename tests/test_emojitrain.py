@@ -325,7 +325,7 @@ def test_a_phrase_that_is_less_sure_than_is_asked_is_not_offered() -> None:
 
 
 def best_phrase(predictor: Predictor, before: str) -> str | None:
-    shown = predictor.suggest(Context(before=before), 3, Wish(phrases.SLOTS))
+    shown = predictor.suggest(Context(before=before), 1, phrases.PHRASE)
     return next((c.text for c in shown if c.kind == "phrase"), None)
 
 

@@ -13,7 +13,7 @@ import kbengine
 from kbengine import Edit
 from kbengine.engine import context_of
 from kbengine.mix import Slots, rank
-from kbengine.predict import Predictor
+from kbengine.predict import Predictor, Wish
 from kbengine.sources.phrases import PhraseOptions
 from kbengine.types import PARTS, Candidate, candidate
 from tests.fields import field, texts
@@ -243,10 +243,13 @@ def test_an_engine_without_an_emoji_model_has_the_language_model_s() -> None:
 
 
 def test_what_is_held_back_is_not_offered_before_a_sign(shipped: kbengine.Engine) -> None:
+    asked = shipped.predictor()
+    asked.phrases.options = PhraseOptions(table=((0.0, -9.0),))
+    slots = Slots.parse("phrase")
     for line, word in (("holy ", "shit"), ("go kill ", "yourself"), ("you little ", "bastard")):
-        free = shipped.suggest(line, 60, slots="phrase", phrases=1.0, unfiltered=True)
+        free = asked.suggest(context_of(line), 60, Wish(slots, unfiltered=True))
         assert any(word in c.text and "," in c.text for c in free), "there is such a phrase"
-        held = shipped.suggest(line, 60, slots="phrase", phrases=1.0)
+        held = asked.suggest(context_of(line), 60, Wish(slots))
         assert not [c.text for c in held if c.text.lower().startswith(word)]
 
 

@@ -1,8 +1,9 @@
 """How sure a phrase must be to be offered at a share of all places: the table of
 `kbengine.sources.phrases`, from dev text, with a curve of precision against coverage.
 
-At every word, before its first letter, the best phrase is looked at, however unsure it is. So many of the surest as a coverage asks for give the least
-confidence of that coverage; how many of those are right in full is the precision.
+At every word, before its first letter, the best phrase is looked at, however unsure it is. So many
+of the surest as a coverage asks for give the least confidence of that coverage; how many of those
+are right in full is the precision.
 """
 
 from __future__ import annotations
