@@ -12,7 +12,7 @@ import pytest
 
 from kbengine.emojimodel import LEAST_LOGP, READ
 from kbengine.evaluate.lines import Line, words
-from kbengine.predict import Predictor, Wish
+from kbengine.predict import Predictor
 from kbengine.sources.names import NameOptions
 from kbengine.sources.phrases import PhraseOptions
 from kbengine.types import Context
