@@ -90,22 +90,26 @@ class Slots:
             known = {c.text for c in ranked if c.kind != "literal"}
             return [c for c in ranked if c.kind != "literal" or c.text not in known][:n]
         shown: list[Candidate] = []
-
         own = dict(self.places).get("word", 0)
-        spare = [c.score for c in ranked if c.kind == "word"][n if own is None else own :]
+        spare = [c for c in ranked if c.kind == "word"][n if own is None else own :]
 
         def take(kind: Kind, most: int) -> None:
             texts = {c.text for c in shown}
             left = [c for c in ranked if c.kind == kind and c.text not in texts]
             if kind == "phrase" and self.places and self.places[0][0] == "word":
-                better: list[Candidate] = []
-                for c in left:
-                    if len(better) >= len(spare) or c.score >= spare[len(better)]:
-                        better.append(c)
-                left = better
+                left = _better(left, spare)
             shown.extend(left[: min(most, n - len(shown))])
 
         for kind, places in self.places:
             take(kind, n if places is None else places)
         take(self.places[0][0], n)
         return shown
+
+
+def _better(phrases: list[Candidate], words: list[Candidate]) -> list[Candidate]:
+    """The phrases that save more than the words whose places they take, best first both."""
+    kept: list[Candidate] = []
+    for phrase in phrases:
+        if len(kept) >= len(words) or phrase.score >= words[len(kept)].score:
+            kept.append(phrase)
+    return kept
