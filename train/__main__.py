@@ -10,10 +10,14 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kbengine.errors import KbengineError
 from train import cache, calibrate, mixture, names, phrases, sizes
 from train.presets import PRESETS
+
+if TYPE_CHECKING:
+    from train.emoji import Measured
 
 HELPS = {
     "run": "all stages, one after the other; goes on where an earlier run stopped",
@@ -140,17 +144,7 @@ def _run(args: argparse.Namespace) -> None:
             f"same best piece in {found['top1']:.1%} of {found['steps']} steps"
         )
     if args.verb in ("run", "emoji"):
-        measured = stages.emoji(args.work)
-        if measured is None:
-            print("emoji: the text has too few to learn from; the language model does alone")
-        else:
-            figures = (
-                (measured.auc[1], "AUC"),
-                (measured.top1[1], "top-1"),
-                (measured.top5[1], "top-5"),
-            )
-            told = ", ".join(f"{name} {value:.3f}" for value, name in figures if value is not None)
-            print(f"emoji: {told} of what was held back")
+        print(f"emoji: {_told(stages.emoji(args.work))}")
     if args.verb in ("run", "bundle"):
         out = stages.make_bundle(
             args.work,
@@ -162,6 +156,15 @@ def _run(args: argparse.Namespace) -> None:
             given.get("results", ()),
         )
         print(f"bundle: {out}, {out.stat().st_size / 1e6:.2f} MB")
+
+
+def _told(measured: Measured | None) -> str:
+    """What the emoji model came to, in a line."""
+    if measured is None:
+        return "the text has too few to learn from; the language model does alone"
+    both = {"AUC": measured.auc, "top-1": measured.top1, "top-5": measured.top5}
+    figures = [f"{name} {own:.3f}" for name, (_, own) in both.items() if own is not None]
+    return f"{', '.join(figures)} of what was held back"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kbengine.emojimodel import LEAST_LOGP, READ, STEPS_PER_NAT, EmojiModel, features
+from kbengine.emojimodel import ARRAYS, LEAST_LOGP, READ, STEPS_PER_NAT, EmojiModel, features
 from kbengine.evaluate.emojis import area_under_curve
 from kbengine.lm.cache import CacheModel
 from kbengine.protocols import Floats, Ints, LanguageModel
@@ -25,6 +25,7 @@ from train.progress import Progress
 LEAST_SHARE, MOST_SHARE = 0.001, 0.5  # of messages with emoji; see the module's docstring
 LEAST_EMOJI = 500  # in the text; fewer teach nothing
 SIGNS = (".", "!", "?", ",", "...", "..", "!!", ":)", ":(", ":d", ";)", ":p", "xd")
+LEAST_SEEN = 30  # places at which a piece was read; rarer ones are left out
 LANES = 64  # messages read side by side
 LONGEST = 120  # pieces of a message
 HELD_BACK = 20  # every so many messages are for measuring
@@ -198,7 +199,7 @@ def fit(
     import tensorflow as tf
 
     emoji, signs = vocabulary.emoji.ids, sign_pieces(vocabulary)
-    n, r, d, k = len(emoji), options.rows, options.width, options.cells
+    n = len(emoji)
     read = np.arange(n + len(signs))  # of `places.x`, as `features` is told
 
     def inputs(chosen: Ints) -> Floats:
@@ -209,18 +210,7 @@ def fit(
     mean, spread = some.mean(axis=0), some.std(axis=0) + 1e-2
     tf.random.set_seed(options.seed)
     rng = np.random.default_rng(options.seed)
-    z = r + 2 * d
-    w = {
-        "mix": tf.Variable(tf.random.normal((len(mean), r), stddev=0.03)),
-        "mix_bias": tf.Variable(tf.zeros(r)),
-        "words": tf.Variable(tf.random.uniform((len(vocabulary), d), -0.05, 0.05)),
-        "hidden": tf.Variable(tf.random.normal((z, k), stddev=0.1)),
-        "hidden_bias": tf.Variable(tf.zeros(k)),
-        "trigger": tf.Variable(tf.zeros(k)),
-        "kinds": tf.Variable(tf.random.normal((z, n), stddev=0.03)),
-        "kinds_bias": tf.Variable(tf.zeros(n)),
-        "scalars": tf.Variable([-4.0, 1.0]),
-    }
+    w = {name: tf.Variable(v) for name, v in _start(len(mean), n, len(vocabulary), options).items()}
     batch = min(options.batch, len(learned))
     steps = max(1, options.epochs * (len(learned) // batch))
     optimizer = tf.keras.optimizers.AdamW(
@@ -261,34 +251,61 @@ def fit(
                 found.append(float(loss))
                 bar.step(1, f"loss {found[-1]:.3f}")
             losses.append(float(np.mean(found)))
-    v = {name: value.numpy() for name, value in w.items()}
+    learnt = {name: value.numpy() for name, value in w.items()}
     # What the inputs were scaled by goes into the matrix that reads them.
-    v["mix_bias"] -= (mean / spread) @ v["mix"]
-    v["mix"] /= spread[:, np.newaxis]
-    seen = np.bincount(places.read.ravel(), minlength=len(vocabulary))
+    learnt["mix_bias"] -= (mean / spread) @ learnt["mix"]
+    learnt["mix"] /= spread[:, np.newaxis]
+    arrays = _quantized(learnt, places)
+    arrays |= {"emoji": emoji.astype(np.uint16), "signs": signs.astype(np.uint16)}
+    return EmojiModel({name: arrays[name] for name in ARRAYS}, len(vocabulary)), losses
+
+
+def _start(inputs: int, emoji: int, vocab_size: int, options: EmojiOptions) -> dict[str, Any]:
+    """The weights before anything is learned, by their names in `kbengine.emojimodel`."""
+    import tensorflow as tf
+
+    rows, width, cells = options.rows, options.width, options.cells
+    z = rows + 2 * width
+    return {
+        "mix": tf.random.normal((inputs, rows), stddev=0.03),
+        "mix_bias": tf.zeros(rows),
+        "words": tf.random.uniform((vocab_size, width), -0.05, 0.05),
+        "hidden": tf.random.normal((z, cells), stddev=0.1),
+        "hidden_bias": tf.zeros(cells),
+        "trigger": tf.zeros(cells),
+        "kinds": tf.random.normal((z, emoji), stddev=0.03),
+        "kinds_bias": tf.zeros(emoji),
+        "scalars": tf.constant([-4.0, 1.0]),
+    }
+
+
+def _quantized(learnt: Mapping[str, Any], places: Places) -> dict[str, NDArray[Any]]:
+    """The weights as `kbengine.emojimodel` has them, and how rare each emoji is."""
+    arrays = {}
+    seen = np.bincount(places.read.ravel(), minlength=len(learnt["words"]))
     seen[UNK] = 0
-    v["words"][seen < LEAST_SEEN] = 0.0  # learned by chance, and zeros take no room
-    arrays = {"emoji": emoji.astype(np.uint16), "signs": signs.astype(np.uint16)}
-    counts = np.bincount(places.kind[places.kind >= 0], places.which[places.kind >= 0], minlength=n)
-    share = np.maximum(counts, 0.5) / counts.sum()
-    arrays["rarity"] = np.clip(np.rint(-STEPS_PER_NAT * np.log(share)), 0, 255).astype(np.uint8)
-    for name in ("mix", "words", "hidden", "kinds"):
-        scale = np.maximum(np.abs(v[name]).max(axis=0), 1e-8) / 127
-        arrays[name] = np.rint(v[name] / scale).astype(np.int8).ravel()
+    # What was learned of a few places is chance, and zeros take no room.
+    words = np.where((seen < LEAST_SEEN)[:, np.newaxis], 0.0, learnt["words"])
+    for name, matrix in {**learnt, "words": words}.items():
+        if matrix.ndim == 1:
+            arrays[name] = matrix.astype(np.float32)
+            continue
+        scale = np.maximum(np.abs(matrix).max(axis=0), 1e-8) / 127
+        arrays[name] = np.rint(matrix / scale).astype(np.int8).ravel()
         arrays[f"{name}_scale"] = scale.astype(np.float32)
-    for name in ("mix_bias", "hidden_bias", "trigger", "kinds_bias", "scalars"):
-        arrays[name] = v[name].astype(np.float32)
-    return EmojiModel(arrays, len(vocabulary)), losses
-
-
-LEAST_SEEN = 30  # places at which a piece was read; rarer ones are left out
+    there = places.kind >= 0
+    kinds = len(learnt["kinds_bias"])
+    counts = np.bincount(places.kind[there], places.which[there], minlength=kinds)
+    nats = -np.log(np.maximum(counts, 0.5) / counts.sum())
+    arrays["rarity"] = np.clip(np.rint(STEPS_PER_NAT * nats), 0, 255).astype(np.uint8)
+    return arrays
 
 
 class Measured(NamedTuple):
     """On places held back. auc: chance that a place with an emoji gets a higher P(an emoji comes)
     than one without; top1, top5: how often the emoji that came is first, or of the first five.
-    Each by the language model alone and by the emoji
-    model; None where there was nothing to measure."""
+    Each by the language model alone and by the emoji model; None where there was nothing to
+    measure."""
 
     places: int
     auc: tuple[float | None, ...]

@@ -220,6 +220,7 @@ def export(work: Path) -> dict[str, Any]:
         "step": best_row(facts["log"])["step"],
     }
     write_json(work / "export.json", found)
+    (work / EMOJI_MODEL).unlink(missing_ok=True)  # it reads the predictions of another model
     return found
 
 
