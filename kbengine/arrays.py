@@ -12,7 +12,7 @@ file that comes from anywhere should be trusted with.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,3 +60,22 @@ def load_arrays(data: bytes, types: Mapping[str, str]) -> dict[str, NDArray[Any]
     if start != len(data):
         raise ValueError("there are bytes behind its arrays")
     return found
+
+
+class Lift:
+    """The levels of a tree in breadth-first order: largest values are handed upwards."""
+
+    def __init__(self, parents: NDArray[Any], levels: Sequence[tuple[int, int]]) -> None:
+        """parents: of every node but the root, in order; levels: where each begins and ends, the
+        root's left out."""
+        self._steps = []
+        for begin, end in reversed(levels):
+            here = parents[begin - 1 : end - 1]
+            starts = np.flatnonzero(np.diff(here, prepend=-1))
+            self._steps.append((slice(begin, end), starts, here[starts]))
+
+    def __call__(self, values: NDArray[np.float32]) -> None:
+        """Give every node the largest of the values at and below it, in place."""
+        for level, starts, above in self._steps:
+            best = np.maximum.reduceat(values[level], starts)
+            values[above] = np.maximum(values[above], best)

@@ -176,17 +176,20 @@ class _Search:
         """Count a path whose node has its prediction as a word, if it may end there."""
         score = path.score
         self.open_mass -= math.exp(score)
-        if not self.constraint.may_end(path.cursor):
+        channel_end = self.constraint.end_logp(path.cursor)
+        if channel_end == -math.inf:
             return
         end_logp = path.node.end_logp
-        score += end_logp
+        score += end_logp + channel_end
         self.done_mass += math.exp(score)
         if score <= self.kth:
             return
         text = self.spell(path.pieces)
         known = self.best.get(text)
         if known is None or score > known.score:
-            self.best[text] = path._replace(lm_logp=path.lm_logp + end_logp)
+            self.best[text] = path._replace(
+                lm_logp=path.lm_logp + end_logp, channel_logp=path.channel_logp + channel_end
+            )
         if len(self.best) >= self.k:
             scores = (w.score for text, w in self.best.items() if text != self.aside)
             self.kth = nth_best(scores, self.k)
@@ -215,15 +218,17 @@ def search(
     k: int,
     options: BeamOptions | None = None,
     aside: str | None = None,
+    channel_logp: float = 0.0,
 ) -> Found:
     """The k best words after `root`, not counting the word `aside`.
 
-    `spell` gives the text of a path; of two paths with one text the better counts.
+    `spell` gives the text of a path; of two paths with one text the better counts. channel_logp:
+    what the taps say for all words that the constraint allows.
     """
     options = options or BeamOptions()
     run = _Search(constraint, spell, k, aside, options)
     tree.predict([root])
-    run.expand(Hypothesis((), root, constraint.start(), 0.0))
+    run.expand(Hypothesis((), root, constraint.start(), 0.0, channel_logp))
     exact = False
     for _ in range(options.calls):
         batch = run.next_batch()

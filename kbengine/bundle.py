@@ -10,8 +10,9 @@ A bundle is a zip archive of these members:
     filter          words that are not offered unasked (`kbengine.wordfilter`); may be missing
     ngrams          pairs and triples of pieces (`kbengine.lm.mixture`); may be missing
     trigger         whether an emoji comes, and which (`kbengine.emojimodel`); may be missing
+    channel         how fingers slip, and the keyboard (`kbengine.channel`); may be missing
 
-`manifest["parts"]` maps every other member to its sha256 and size, and names the last three only
+`manifest["parts"]` maps every other member to its sha256 and size, and names the last four only
 where there are some. A part is read only up to the size given there, and handed on only when
 its hash fits.
 """
@@ -29,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from kbengine.channel import ChannelModel
 from kbengine.emojimodel import EmojiModel
 from kbengine.emojitable import EmojiTable
 from kbengine.errors import BundleError
@@ -42,13 +44,13 @@ from kbengine.vocab import Vocabulary
 from kbengine.wordfilter import NOTHING_HELD_BACK, WordFilter
 
 FORMAT = 1
-PARTS = ("model", "vocabulary", "lexicon", "emoji", "filter", "ngrams", "trigger")
-OPTIONAL = frozenset({"filter", "ngrams", "trigger"})
+PARTS = ("model", "vocabulary", "lexicon", "emoji", "filter", "ngrams", "trigger", "channel")
+OPTIONAL = frozenset({"filter", "ngrams", "trigger", "channel"})
 MAX_PART_BYTES = 64 << 20
 # These take many times their bytes once they are open; the shipped ones are a tenth of this.
 _MOST_BYTES = {
     "vocabulary": 4 << 20, "lexicon": 8 << 20, "emoji": 1 << 20, "filter": 1 << 20,
-    "ngrams": 16 << 20, "trigger": 8 << 20,
+    "ngrams": 16 << 20, "trigger": 8 << 20, "channel": 1 << 20,
 }  # fmt: skip
 _MOST_MANIFEST_BYTES = 1 << 20
 _MOST_LIST_BYTES = 1 << 12  # the list of an archive is read whole, before anything in it is known
@@ -67,6 +69,7 @@ class Opened(NamedTuple):
     emoji: EmojiTable
     word_filter: WordFilter
     emoji_model: EmojiModel | None
+    channel: ChannelModel | None
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,9 @@ class Bundle:
             model = MixtureModel(model, NgramTable.from_bytes(self.parts["ngrams"]))
         trigger = self.parts.get("trigger")
         emoji_model = None if trigger is None else EmojiModel.from_bytes(trigger, len(vocabulary))
-        return Opened(model, vocabulary, lexicon, table, word_filter, emoji_model)
+        slips = self.parts.get("channel")
+        channel = None if slips is None else ChannelModel.from_bytes(slips)
+        return Opened(model, vocabulary, lexicon, table, word_filter, emoji_model, channel)
 
 
 def read_bundle(path: Path) -> Bundle:

@@ -9,8 +9,9 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from kbengine.autocorrect import Margin
 from kbengine.bench import command as bench
 from kbengine.emojistyle import PLAIN
 from kbengine.engine import Engine, load
@@ -18,6 +19,7 @@ from kbengine.errors import KbengineError
 from kbengine.evaluate import command as evaluate
 from kbengine.explanation import percent, sentence
 from kbengine.inspect import command as inspect
+from kbengine.layout import read_layout
 from kbengine.mix import STRIP
 from kbengine.predict import MOST
 from kbengine.quiet import quiet_stderr
@@ -91,6 +93,19 @@ def parser() -> argparse.ArgumentParser:
             help="of the places between words, at which a phrase is offered where there is room "
             "for one, 0 for none (default: %(default)s)",
         )  # fmt: skip
+    for types in (repl, serve):
+        types.add_argument(
+            "--autocorrect", choices=get_args(Margin), default="normal",
+            help="how sure a correction must be for a space to make it (default: %(default)s)",
+        )  # fmt: skip
+        types.add_argument(
+            "--no-channel", action="store_false", dest="channel",
+            help="take typing at its word: fingers do not slip",
+        )  # fmt: skip
+        types.add_argument(
+            "--layout", type=Path, metavar="TSV",
+            help="the keyboard, such as data/layouts/qwertz.tsv (default: the bundle's own)",
+        )  # fmt: skip
     explain = verb("explain", "say why a candidate stands where it stands, in nats")
     explain.add_argument("text", help="what stands left of the caret")
     explain.add_argument("--candidate", required=True, metavar="X",
@@ -142,6 +157,10 @@ def main(argv: list[str] | None = None) -> int:
         }  # fmt: skip
         if args.verb == "suggest":
             return _suggest(engine, args, wish)
+        wish |= {
+            "autocorrect": args.autocorrect, "channel": args.channel,
+            "layout": None if args.layout is None else read_layout(args.layout),
+        }  # fmt: skip
         if args.verb == "serve":
             from kbengine.serve import Server
 

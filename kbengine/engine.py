@@ -8,10 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kbengine import text
+from kbengine.autocorrect import margin
 from kbengine.bundle import Bundle, read_bundle
+from kbengine.channel import Channel
+from kbengine.ear import Ear
 from kbengine.emojifinder import EmojiFinder
 from kbengine.emojistyle import PLAIN, EmojiStyle
 from kbengine.errors import ModelError
+from kbengine.layout import Layout
+from kbengine.lettertrie import LetterTrie
 from kbengine.lm.cache import CacheModel
 from kbengine.lm.mixture import MixtureModel
 from kbengine.mix import Slots
@@ -46,18 +51,30 @@ class Engine:
             self.emoji_table,
             self.word_filter,
             self.emoji_model,
+            channel_model,
         ) = bundle.open()
         self.step_model = model.base if isinstance(model, MixtureModel) else model
         self.model = CacheModel(model, self.vocabulary.boundary)
+        self._trie: LetterTrie | None = None
+        self._channel: Channel | None = None
+        if channel_model is not None:
+            self._trie = LetterTrie(self.lexicon)
+            self._channel = Channel(channel_model, self._trie.alphabet)
         self._finder = EmojiFinder(self.emoji_table, bundle.manifest["language"])
         self._one_shot = self.predictor()
         self._lock = threading.Lock()
 
-    def predictor(self) -> Predictor:
-        """Suggestions for contexts as values, for one thread."""
+    def predictor(self, channel: bool = True, layout: Layout | None = None) -> Predictor:
+        """Suggestions for contexts as values, for one thread. See `session`."""
+        ear = None
+        if self._channel is not None and self._trie is not None and channel:
+            fingers = self._channel
+            if layout is not None and layout != fingers.layout:
+                fingers = Channel(fingers.model, fingers.alphabet, layout)
+            ear = Ear(self.lexicon, self._trie, fingers)
         return Predictor(
             self.model, self.vocabulary, self.lexicon, self.emoji_table, self.word_filter,
-            self.emoji_model,
+            self.emoji_model, ear,
         )  # fmt: skip
 
     def session(
@@ -66,19 +83,26 @@ class Engine:
         unfiltered: bool = False,
         emoji_style: EmojiStyle = PLAIN,
         phrases: float = PhraseOptions.coverage,
+        autocorrect: str = "normal",
+        channel: bool = True,
+        layout: Layout | None = None,
     ) -> Session:
         """A text field, for one thread. `slots`: what its `suggest` shows, see `Slots`.
         unfiltered: also words that are not offered unasked, see `kbengine.wordfilter`;
         emoji_style: skin tone, gender, diversity; phrases: at which share of places before a
         word's first letter a phrase is offered where the slots have room for one, 0 for none.
+        autocorrect: how sure a correction must be to be made by a space: "timid", "normal",
+        "bold", or "off"; channel: whether slips of fingers are reckoned with at all; layout: the
+        keyboard, the bundle's own where it is not given (see `kbengine.read_layout`).
 
-        Raises ValueError for slots that cannot be read, and phrases that are no share.
+        Raises ValueError for slots that cannot be read, phrases that are no share, and for no
+        margin.
         """
         wish = _wish(slots, unfiltered, emoji_style, phrases)
-        predictor = self.predictor()
+        predictor = self.predictor(channel, layout)
         if wish.slots is None or wish.slots.wants("emoji"):
             predictor.emoji.prepare()
-        return Session(predictor, wish)
+        return Session(predictor, wish, margin(autocorrect))
 
     def suggest(
         self,

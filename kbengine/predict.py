@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
 from kbengine import text
+from kbengine.autocorrect import Margin, decide
+from kbengine.ear import Ear, Sound
 from kbengine.emojimodel import EmojiModel, Expected, by_language_model
 from kbengine.emojistyle import PLAIN, EmojiStyle
 from kbengine.emojitable import EmojiTable
@@ -20,9 +23,10 @@ from kbengine.sources.names import EmojiNames
 from kbengine.sources.phrases import PhraseOptions, PhraseSource
 from kbengine.sources.query import Place, Query
 from kbengine.sources.signs import SignSource
-from kbengine.sources.words import WordSource
+from kbengine.sources.spaces import Before, SpaceSource
+from kbengine.sources.words import LEAST_WORDS, LONGEST_WORD, WordSource
 from kbengine.tree import Node, StateTree
-from kbengine.types import Candidate, Context, together
+from kbengine.types import Candidate, Context, Correction, Tap, shifted, together
 from kbengine.vocab import BOS, EOS, Vocabulary
 from kbengine.wordfilter import NOTHING_HELD_BACK, WordFilter
 
@@ -36,6 +40,8 @@ EARLIER_WINDOW = 1024
 # lose stands in train/EXPERIMENTS.md, *Message starts*.
 MOST_STEPPED = 72
 STEPPED_MOVES = 8
+CONSIDERED = 5  # words that a space may commit
+OPENING = "([{\"'\u201c\u2018\u00ab\u00bf\u00a1\u2014-*_~"  # may stand right before a word
 MOST = 100  # candidates that can be asked for; each more is another word to prove the best
 PLACES = 3  # shown where neither a number nor slots say how many
 
@@ -129,36 +135,55 @@ class Predictor:
         emoji: EmojiTable,
         word_filter: WordFilter = NOTHING_HELD_BACK,
         emoji_model: EmojiModel | None = None,
+        ear: Ear | None = None,
     ) -> None:
+        """ear: what taps may mean; without one they are taken at their word."""
         self._tree = StateTree(model, vocabulary.boundary)
         self._vocabulary, self._filter = vocabulary, word_filter
         self._said = Said(lexicon)
         self._emoji_model = emoji_model
+        self.ear = ear
+        # Another, whose taps begin one word earlier.
+        self._other_ear = None if ear is None else Ear(lexicon, ear.trie, ear.channel)
+        self._other: tuple[tuple[tuple[str, ...], str], Place] | None = None
         self.words = WordSource(self._tree, vocabulary, lexicon)
         self.phrases = PhraseSource(self._tree, vocabulary, lexicon, self.words)
         names = EmojiNames(emoji, lexicon)
         self.emoji = EmojiSource(self._tree, vocabulary, names, self.words, emoji_model)
+        self.spaces = SpaceSource(self._tree, vocabulary, lexicon, self.words)
         self.signs = SignSource(self._tree, vocabulary)
         self._line: tuple[tuple[str, ...], str] | None = None
         self._place: Place | None = None
         self._query: Query | None = None
+        self._key: tuple[tuple[Tap, ...], bool] = ((), False)
 
-    def query(self, context: Context) -> Query:
-        """The place in the tree of a context; nothing but new words of it is stepped."""
+    def query(self, context: Context, finished: bool = False) -> Query:
+        """The place in the tree of a context; nothing but new words of it is stepped. finished:
+        whether the open word is typed to its end."""
         line = (context.earlier, context.before)
         if line != self._line or self._place is None:
             self._line, self._place, self._query = line, self._find(context), None
-        raw = context.typed
-        if self._query is None or raw != self._query.raw:
+            self._tree.prune(self._place.node)
+        key = (context.taps, finished)
+        if self._query is None or key != self._key:
+            raw = context.typed
             # What is longer is no word, and normal forms of many accents take their time.
             typed = text.normalise(raw[: text.MAX_WORD])
-            self._query = Query(self._place, raw, typed, typed.lower())
+            sound = self._sound(context.taps, typed, finished)
+            self._key, self._query = key, Query(self._place, raw, typed, typed.lower(), sound)
         return self._query
+
+    def _sound(self, taps: tuple[Tap, ...], typed: str, finished: bool) -> Sound | None:
+        """What the taps may mean; None without a channel, and where nothing is typed."""
+        if self.ear is None or not typed or len(typed) > LONGEST_WORD:
+            return None
+        if len(typed) != len(taps) or any(len(tap.char) != 1 for tap in taps):
+            taps = tuple(map(Tap, typed))
+        return Sound(self.ear, taps, finished)
 
     def _find(self, context: Context) -> Place:
         heard, pieces = context_pieces(self._vocabulary, context.earlier, context.before)
         node = self._tree.walk(pieces, heard)
-        self._tree.prune(node)
         return Place(
             node,
             self._expected(node, pieces),
@@ -167,6 +192,7 @@ class Predictor:
             len(context.before) - len(context.before.rstrip(" ")),
             not context.before.rstrip(" ")[-1:].isspace(),
             self._said.words(read(context.earlier, context.before)),
+            text.begins_small(context.before),
         )
 
     def _expected(self, node: Node, pieces: Sequence[int]) -> Expected:
@@ -195,8 +221,10 @@ class Predictor:
         query = self.query(context)
         offered = NOTHING_HELD_BACK if wish.unfiltered else self._filter
         found: list[Candidate] = []
+        apart: list[Candidate] = []
         if slots.wants("word"):
             found = self._words(query, n, offered)
+            apart = self._apart(context, query, n, offered)
         if slots.wants("phrase") and wish.phrases:
             phrases = self.phrases.propose(query, n, wish.phrases)
             found += [c for c in phrases if _may_be_offered(c, query, offered)]
@@ -206,12 +234,41 @@ class Predictor:
             found += self.signs.propose(query)
         if query.typed and slots.wants("literal"):
             found = [*found, self.words.literal(query, n)]
-        return slots.fill(rank(found), n)
+        return slots.fill(rank(_weighed(found, apart)), n)
 
     def _words(self, query: Query, n: int, offered: WordFilter) -> list[Candidate]:
         """The n best words that may be offered."""
         offers = partial(offered.offers, typed=query.lower, before=query.place.last_word)
         return self.words.propose(query, n, offers)
+
+    def _apart(
+        self, context: Context, query: Query, n: int, offered: WordFilter
+    ) -> list[Candidate]:
+        """Words of which a space is not in its place; not yet in the mass of the others."""
+        n = max(n, LEAST_WORDS)
+        if n not in query.apart:
+            found = self.spaces.propose(query, n)
+            before = self._before(context, query)
+            if before is not None:
+                found += self.spaces.joined(query, before, n)
+            query.apart[n] = found
+        return [c for c in query.apart[n] if _may_be_offered(c, query, offered)]
+
+    def _before(self, context: Context, query: Query) -> Before | None:
+        """The word before the one space left of the open word, and a query for both as one."""
+        if query.sound is None or self._other_ear is None or context.before[-1:] != " ":
+            return None
+        rest, word = text.split_open_word(context.before[:-1])
+        lower = text.normalise(word).lower()
+        if len(lower) != len(word) or len(lower) + len(query.typed) > LONGEST_WORD or not lower:
+            return None
+        line = (context.earlier, rest)
+        if self._other is None or self._other[0] != line:
+            self._other = line, self._find(replace(context, before=rest, taps=()))
+        taps = (*map(Tap, word), *query.sound.taps)
+        sound = Sound(self._other_ear, taps, query.finished)
+        raw, typed = f"{word} {query.raw}", word + query.typed
+        return Before(word, Query(self._other[1], raw, typed, typed.lower(), sound))
 
     def _emoji(
         self, query: Query, n: int, offered: WordFilter, style: EmojiStyle
@@ -233,9 +290,54 @@ class Predictor:
         self, context: Context, n: int = PLACES, unfiltered: bool = False
     ) -> list[Candidate]:
         """The n best words for a word that is typed to its end, itself among them."""
-        query = self.query(context)
-        words = self._words(query, n, NOTHING_HELD_BACK if unfiltered else self._filter)
-        return rank([*words, self.words.literal(query, n)])[:n]
+        query = self.query(context, finished=True)
+        offered = NOTHING_HELD_BACK if unfiltered else self._filter
+        words, literal = self._words(query, n, offered), self.words.literal(query, n)
+        if query.sound is None:
+            return rank([*words, literal])[:n]
+        apart = self._apart(context, query, n, offered)
+        # The mass of the words has that of a known one in it, as it should be written.
+        if self.words.known(query) and not literal.parts["lexicon"]:
+            return rank(_weighed([*words, literal], apart))[:n]
+        return rank(_weighed(words, [literal, *apart]))[:n]
+
+    def autocorrect(
+        self,
+        context: Context,
+        margin: Margin = "normal",
+        unfiltered: bool = False,
+        never: Collection[tuple[str, str]] = (),
+        joins: bool = True,
+    ) -> Correction | None:
+        """What a space would commit, None where no word is open. never: corrections in lower case
+        of this field that were taken back, as (literal, text); joins: also over the space before
+        the open word."""
+        query = self.query(context, finished=True)
+        if not query.typed:
+            return None
+        found = self.finish(context, CONSIDERED, unfiltered)
+        literals = [c for c in found if c.kind == "literal"]
+        literal = literals[0] if literals else self.words.literal(query, CONSIDERED)
+        meant = [
+            c
+            for c in found
+            if c.kind == "word"
+            and (query.lower, c.text.lower()) not in never
+            and (joins or c.replaces == query.replaces)
+        ]
+        known = self.words.known(query)
+        # Capitals that nobody asked for are a wish.
+        wish = query.raw.isupper() and len(query.raw) > 1 and not _shouts(context.before)
+        if query.sound is None or not _free(context.before) or (wish and not known):
+            margin = "off"
+        fingers = any(tap.x is not None for tap in context.taps)
+        return decide([*meant, literal], known, fingers, margin)
+
+    def adapt(self, taps: Sequence[Tap], word: str) -> None:
+        """Learn from a word that was meant how far from the keys this person's fingers fall."""
+        if self.ear is not None and self._other_ear is not None:
+            self.ear.adapt(taps, word)
+            self._other_ear.offset_kw = self.ear.offset_kw
 
     def emoji_logp(self, context: Context) -> float:
         """log P(an emoji comes next); where a word is open, as if it were finished."""
@@ -264,11 +366,33 @@ class Predictor:
         if normal and not any(c.isalnum() for c in normal):
             return self.signs.score(query, normal)
         tokens = tuple(text.tokens(normal))
-        if not tokens or not tokens[0].startswith(query.lower) or not text.is_word(tokens[0]):
+        if not tokens or not text.is_word(tokens[0]):
             return None
         if len(tokens) == 1:
             return self.words.score(query, tokens[0])
         return self.phrases.score(query, tokens)
+
+
+def _weighed(found: Iterable[Candidate], others: Iterable[Candidate]) -> list[Candidate]:
+    """Candidates on the scale of their mass, and others that are not in that mass: all together."""
+    others = list(others)
+    if not others:
+        return list(found)
+    more = -math.log1p(sum(math.exp(c.logp) for c in others))
+    return [shifted(c, more) for c in (*found, *others)]
+
+
+def _free(before: str) -> bool:
+    """Whether a word after this text stands by itself: no part of a number, a URL, an e-mail
+    address, a hashtag."""
+    last = before[-1:]
+    return not last or last.isspace() or last in OPENING
+
+
+def _shouts(before: str) -> bool:
+    """Whether the word before is all in capitals."""
+    words = before.split()
+    return bool(words) and len(words[-1]) > 1 and words[-1].isupper()
 
 
 def _may_be_offered(phrase: Candidate, query: Query, offered: WordFilter) -> bool:

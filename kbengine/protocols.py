@@ -1,7 +1,8 @@
 """The seams: what the search asks of a language model and of a constraint.
 
 Each has two implementations at least: `lm.tflite` and `lm.ngram`; `constraint.Known`
-(words of the lexicon) and `constraint.Typed` (any word at all).
+(words of the lexicon), `constraint.Heard` (those that the taps may have meant) and
+`constraint.Typed` (any word at all); `lexicon` and `said`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Extensions(NamedTuple):
     beside the language model (0 where typing is taken at its word)."""
 
     pieces: Ints
-    cursors: Sequence[Cursor]
+    cursors: Sequence[Cursor] | Ints
     channel_logp: Floats | float = 0.0
 
 
@@ -60,6 +61,22 @@ class Constraint(Protocol):
         """The pieces that may stand next."""
         ...
 
-    def may_end(self, cursor: Cursor) -> bool:
-        """Whether a word may end here."""
+    def end_logp(self, cursor: Cursor) -> float:
+        """What it costs to end a word here, beside the language model; -inf where none may."""
+        ...
+
+
+class WordStock(Protocol):
+    """Words in lower case, each known by a number of its own."""
+
+    def alphabetical(self) -> tuple[list[str], Ints]:
+        """All words in order, and the number of each."""
+        ...
+
+    def logps(self, numbers: Ints) -> Floats:
+        """Their unigram log-probabilities."""
+        ...
+
+    def ranks(self, numbers: Ints) -> Ints:
+        """Their places in an order of the stock's own."""
         ...

@@ -33,7 +33,7 @@ from kbengine.engine import Engine
 from kbengine.explanation import percent, sentence
 from kbengine.mix import STRIP, Slots
 from kbengine.predict import MOST, context_pieces, window
-from kbengine.types import PARTS, Candidate, Context, Edit
+from kbengine.types import PARTS, Candidate, Context, Correction, Edit
 from kbengine.vocab import EOS
 
 DIGITS = tuple("123456789")
@@ -56,6 +56,7 @@ KEYS = """
 Tab       choose the first candidate; Alt-1 to Alt-9: that candidate
 1 to 9    choose that one after a word, a space or on an empty line; elsewhere,
           and where none has the digit, it is typed (after Ctrl-Q: always)
+Space     ends the word, corrected where that is shown; Ctrl-Z takes it back
 Alt-E     explain the candidates of the line as it stands
 Enter     send the message: it joins the conversation (Ctrl-C: empty the line)"""
 CONSOLE = Console(highlight=False, markup=False, emoji=False)
@@ -66,11 +67,13 @@ _CONTROL_RE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Shown:
-    """The candidates of a place in a text, and how many milliseconds they took."""
+    """The candidates of a place in a text, how many milliseconds they took, and what a space
+    would commit."""
 
     context: Context
     candidates: tuple[Candidate, ...]
     took_ms: float
+    commit: Correction | None = None
 
 
 class Conversation:
@@ -98,7 +101,8 @@ class Conversation:
             start = time.perf_counter()
             found = self._field.suggest(slots=self.slots)
             took_ms = 1000 * (time.perf_counter() - start)
-            self._shown, self._key = Shown(context, tuple(found), took_ms), (context, self.slots)
+            self._shown = Shown(context, tuple(found), took_ms, self._field.autocorrect())
+            self._key = context, self.slots
         if context.taps or context.before.strip():
             self._last = self._shown
         return self._shown
@@ -114,6 +118,10 @@ class Conversation:
         free = self._field.typed or not self._field.context.before[-1:].strip()
         edit = self.choose(char) if char in DIGITS and free else None
         return edit or self._field.type(char)
+
+    def revert(self) -> Edit:
+        """Take the last correction back."""
+        return self._field.revert()
 
     def begin(self, earlier: tuple[str, ...]) -> None:
         """The conversation holds these messages now, and the field is empty."""
@@ -175,8 +183,12 @@ def hints(line: str) -> list[str]:
 
 
 def plain(shown: Shown) -> str:
-    """The candidates on one line, apart by tabs: ``too (word 18.1%)``."""
-    return "\t".join(f"{c.text} ({c.kind} {percent(c.logp)}%)" for c in shown.candidates)
+    """The candidates on one line, apart by tabs: ``too (word 18.1%)``; last what a space would
+    correct, if anything: ``space: the (97.5%)``."""
+    found = [f"{c.text} ({c.kind} {percent(c.logp)}%)" for c in shown.candidates]
+    if shown.commit is not None and shown.commit.corrects:
+        found.append(f"space: {shown.commit.text} ({100 * shown.commit.p:.1f}%)")
+    return "\t".join(found)
 
 
 def explain(shown: Shown) -> Table:
@@ -223,6 +235,9 @@ def rows(shown: Shown, columns: int = 80) -> StyleAndTextTuples:
         if not fragments:
             row.append(("class:dim" + mark, took.rjust(columns - 25 - room - len(line))))
         fragments += [*row, ("", "\n")]
+    if shown.commit is not None and shown.commit.corrects:
+        told = f"{shown.commit.text} {100 * shown.commit.p:.1f} %"
+        fragments += [("class:key", "  ␣  "), ("class:literal", told), ("", "\n")]
     return fragments[:-1]
 
 
@@ -239,6 +254,7 @@ def screen(conversation: Conversation) -> Application[str | None]:
         keys.add(*key.split())(lambda event, digit=digit: put(conversation.choose(digit) or Edit()))
     keys.add(Keys.BracketedPaste)(lambda e: buffer.insert_text(_CONTROL_RE.sub(" ", e.data)))
     keys.add(Keys.Any)(lambda event: put(conversation.press(event.data)))
+    keys.add("c-z")(lambda event: put(conversation.revert()))
     scores = keys.add("escape", "e")
     scores(lambda event: run_in_terminal(partial(CONSOLE.print, explain(conversation.shown()))))
 

@@ -4,9 +4,13 @@ One request a line, one reply a line, in order; end of input ends the server. A 
 cannot be answered gets ``{"error": "one sentence"}`` and the server goes on.
 
     {"op": "predict", "context": "see you ", "prefix": "to", "k": 5, "earlier": ["hi"]}
-        -> {"candidates": ["tomorrow", ...], "scores": [-0.4, ...], "kinds": ["word", ...]}
+        -> {"candidates": ["tomorrow", ...], "scores": [-0.4, ...], "kinds": ["word", ...],
+            "replaces": [2, ...]}
+    {"op": "predict", ..., "touches": [[4.5, 0.7], null]}
+        -> the same by where the fingers fell, in key widths
     {"op": "predict", ..., "prefix": "tomorrow", "done": true}
-        -> the words that a finished one may stand for, itself among them
+        -> the words that a finished one may stand for, itself among them; and
+           "commit": "tomorrow", "commit_p": 0.98: what a space would commit
     {"op": "emoji", "context": "happy birthday ", "k": 5}
         -> {"candidates": ["🎂", ...], "scores": [...], "trigger": 0.1}
     {"op": "emoji", "name": "pizz", "k": 5, "language": "en"}
@@ -26,8 +30,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO
 
+from kbengine.autocorrect import margin
 from kbengine.emojistyle import PLAIN, EmojiStyle
 from kbengine.engine import Engine, context_of
+from kbengine.layout import Layout
 from kbengine.mix import Slots
 from kbengine.predict import MOST, Wish
 from kbengine.sources.phrases import PhraseOptions
@@ -50,11 +56,15 @@ class Server:
         unfiltered: bool = False,
         emoji_style: EmojiStyle = PLAIN,
         phrases: float = PhraseOptions.coverage,
+        autocorrect: str = "normal",
+        channel: bool = True,
+        layout: Layout | None = None,
     ) -> None:
-        """Raises ValueError for slots that cannot be read."""
+        """Raises ValueError for slots that cannot be read, and for no margin."""
         self._engine = engine
         self._wish = Wish(Slots.parse(slots), unfiltered, emoji_style, phrases)
-        self._predictor = engine.predictor()
+        self._margin = margin(autocorrect)
+        self._predictor = engine.predictor(channel, layout)
         if self._wish.slots is None or self._wish.slots.wants("emoji"):
             self._predictor.emoji.prepare()
         self._ops: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
@@ -106,11 +116,20 @@ class Server:
             found = self._predictor.finish(place, k, self._wish.unfiltered)
         else:
             found = self._predictor.suggest(place, k, self._wish)
-        return {
+        reply: dict[str, Any] = {
             "candidates": [c.text for c in found],
             "scores": [round(c.logp, 4) for c in found],
             "kinds": [c.kind for c in found],
+            "replaces": [c.replaces for c in found],
         }
+        if _flag(request, "done"):
+            # Of the prefix alone: what stands before it is the host's.
+            made = self._predictor.autocorrect(
+                place, self._margin, self._wish.unfiltered, joins=False
+            )
+            if made is not None:
+                reply |= {"commit": made.text, "commit_p": round(made.p, 4)}
+        return reply
 
     def _emoji(self, request: Mapping[str, Any]) -> dict[str, Any]:
         context, k, earlier = _common(request)

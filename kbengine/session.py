@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 from math import isfinite
+from typing import NamedTuple
 
 from kbengine import text
+from kbengine.autocorrect import Margin
 from kbengine.mix import Slots
 from kbengine.predict import NO_WISH, Predictor, Wish
-from kbengine.types import Candidate, Context, Edit, Tap
+from kbengine.types import Candidate, Context, Correction, Edit, Tap
 
 # Signs that take the place of the space that `accept` has added. Colon and semicolon are
 # not among them: after a word they mostly begin an emoticon.
 _CLOSING_SIGNS = frozenset(".,!?)]}")
+
+_ENDING_SIGNS = _CLOSING_SIGNS | frozenset(";:")  # a word before them is finished
 
 _SUFFIXES = frozenset(("st", "nd", "rd", "th"))
 
@@ -38,17 +42,29 @@ class _Space(Enum):
     OWN = 2
 
 
+class _Made(NamedTuple):
+    """A correction: where it begins in the field, what stands there and what was typed."""
+
+    start: int
+    text: str
+    literal: str
+
+
 class Session:
     """The text left and right of the caret, and the keys of the open word.
 
-    Suggestions depend on the text alone: whatever led to a text, the same is shown. (Where
-    the fingers fell is kept with the keys, and weighs nothing yet.) For one thread;
-    `revision` grows with every change, so that a host that asks elsewhere can tell a stale
-    answer.
+    Suggestions depend on the text and on where the fingers fell: whatever led to a text, the
+    same is shown. (How far from the keys' centres this person's fingers fall is learned from
+    word to word, where places are given.) For one thread; `revision` grows with every change,
+    so that a host that asks elsewhere can tell a stale answer.
     """
 
-    def __init__(self, predictor: Predictor, wish: Wish = NO_WISH) -> None:
-        self._predictor, self._wish = predictor, wish
+    def __init__(
+        self, predictor: Predictor, wish: Wish = NO_WISH, margin: Margin = "normal"
+    ) -> None:
+        self._predictor, self._wish, self._margin = predictor, wish, margin
+        self._made: list[_Made] = []
+        self._never: set[tuple[str, str]] = set()  # (literal, correction) in lower case
         self._earlier: tuple[str, ...] = ()
         self._left = self._right = ""
         self._taps: list[Tap] = []
@@ -97,6 +113,7 @@ class Session:
         """
         self._earlier = checked(earlier, left, right)
         self._taps = []
+        self._made = [m for m in self._made if m.text == left[m.start : m.start + len(m.text)]]
         self._change(left, right)
 
     def type(
@@ -105,8 +122,9 @@ class Session:
         """A key was pressed: put its character (or characters) at the caret.
 
         x, y: where the finger fell, in key widths. A closing sign right after `accept` goes
-        before the space there; one that `accept` had added gives way to it. Returns what the
-        host must do to its own text.
+        before the space there; one that `accept` had added gives way to it. A space, and a sign
+        that ends a word, commit what `autocorrect` says. Returns what the host must do to its
+        own text.
 
         Raises ValueError where `char` is no text, or x, y or t_ms are no numbers.
         """
@@ -115,6 +133,10 @@ class Session:
         for value in (x, y, t_ms):
             if value is not None and not (isinstance(value, (int, float)) and isfinite(value)):
                 raise ValueError(f"{value!r} is no place or time; give a number, or nothing")
+        if char[:1].isspace() or char[:1] in _ENDING_SIGNS:
+            edit = self._commit(char)
+            if edit is not None:
+                return edit
         moved = char[:1] in _CLOSING_SIGNS and self._space is not _Space.NONE
         insert = char + " " if moved and self._space is _Space.OWN else char
         left = self._left[: len(self._left) - moved]
@@ -123,6 +145,48 @@ class Session:
         if not self.typed:
             self._taps = []
         return Edit(int(moved), insert)
+
+    def _commit(self, char: str) -> Edit | None:
+        """End the open word with a space or sign, corrected; None where it stays as it is."""
+        made = self.autocorrect()
+        if made is None:
+            return None
+        self._predictor.adapt(self.context.taps, made.text)
+        if not made.corrects:
+            return None
+        left = self._left[: len(self._left) - made.replaces]
+        literal = self._left[len(left) :]
+        self._taps = []
+        self._made.append(_Made(len(left), made.text, literal))
+        self._change(left + made.text + char, self._right)
+        return Edit(made.replaces, made.text + char)
+
+    def autocorrect(self) -> Correction | None:
+        """What a space would commit: what was typed, or a correction, with its probability; None
+        where no word is open."""
+        if text.rest_of_word(self._right):
+            typed = self.typed
+            return Correction(typed, typed, 1.0, len(typed)) if typed else None
+        return self._predictor.autocorrect(
+            self.context, self._margin, self._wish.unfiltered, self._never
+        )
+
+    def revert(self) -> Edit:
+        """Bring back what was typed in the place of the last correction that still stands, also
+        after more has been typed; it is not made again in this field. Returns what the host must
+        do to its own text: nothing where there is none."""
+        while self._made:
+            start, corrected, literal = self._made.pop()
+            end = start + len(corrected)
+            if self._left[start:end] != corrected:
+                continue  # written over since
+            self._never.add((literal.lower(), corrected.lower()))
+            insert = literal + self._left[end:]
+            gone = len(self._left) - start
+            self._taps = []
+            self._change(self._left[:start] + insert, self._right)
+            return Edit(gone, insert)
+        return Edit()
 
     def backspace(self) -> Edit:
         """Delete the character left of the caret, an emoji or an accented letter as a whole;
@@ -194,6 +258,10 @@ class Session:
         if behind and not text.rest_of_word(self._right):
             typed = ""
         gone = len(self._left) - len(self._left.rstrip(" ")) if sign else len(typed)
+        if typed and candidate.source == "spaces" and candidate.replaces > gone:
+            # A word over the space before it, which stands there still.
+            before = self._left[-candidate.replaces : -gone]
+            gone = candidate.replaces if before[-1:] == " " and before[:-1].isalpha() else gone
         if candidate.replaces != gone or (sign and typed):
             raise ValueError(
                 f"{candidate.text!r} was suggested for another text; ask for suggestions again"
@@ -205,7 +273,8 @@ class Session:
         free = candidate.kind in ("emoji", "sign")
         glued = behind or (not typed and not free and _wants_space(self._left, text_))
         insert = " " * glued + text_ + " "
-        self._taps = []
+        taps, self._taps = self.context.taps, []
+        self._predictor.adapt(taps, text_)
         left = self._left[: len(self._left) - gone]
         after += served
         self._change(left + insert, self._right[after:], _Space.OWN if served else _Space.ADDED)

@@ -263,6 +263,18 @@ def starts_sentence(before: str) -> bool:
     return not tail or (tail[-1] in ".!?" and line[-1:].isspace())
 
 
+_SMALL_START_RE = re.compile(r"(?:\A|[.!?]\s)\s*[\"'(\[]*[^\W\d_]")
+
+
+def begins_small(before: str) -> bool:
+    """Whether a sentence of a text begins with a small letter.
+
+    >>> begins_small("Hi. how are you?"), begins_small("Hi. How are you?")
+    (True, False)
+    """
+    return any(m.group()[-1].islower() for m in _SMALL_START_RE.finditer(before[-512:]))
+
+
 def shape(word: str) -> Shape:
     """How a word is capitalised; one capital letter alone counts as TITLE."""
     if not word or word.islower():
@@ -295,7 +307,8 @@ def follow_case(word: str, typed: str, sentence_start: bool) -> str:
     if given is Shape.TITLE:
         return title(word)
     if given is Shape.MIXED:
-        return typed + word[len(typed) :]
+        begun = word.lower().startswith(typed.lower())
+        return typed + word[len(typed) :] if begun else word
     return title(word) if sentence_start and not typed else word
 
 

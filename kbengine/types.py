@@ -80,6 +80,12 @@ def candidate(
     return Candidate(text, kind, source, logp, replaces, full)
 
 
+def shifted(one: Candidate, by_logp: float) -> Candidate:
+    """A candidate of which the keys say more, or less, than was thought."""
+    parts = {**one.parts, "channel": one.parts["channel"] + by_logp}
+    return replace(one, logp=one.logp + by_logp, parts=parts)
+
+
 def together(one: Candidate | None, other: Candidate) -> Candidate:
     """Two candidates that came to be the same: the better, with the probability of both."""
     if one is None:
@@ -98,3 +104,23 @@ class Edit:
     delete: int = 0
     insert: str = ""
     delete_after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What a space would commit.
+
+    literal: what was typed; text: what is committed in its place, the same where nothing is
+    corrected; p: P(that text is meant); replaces: how many characters left of the caret it takes
+    the place of.
+    """
+
+    literal: str
+    text: str
+    p: float
+    replaces: int
+
+    @property
+    def corrects(self) -> bool:
+        """Whether another text is committed than what was typed."""
+        return self.text != self.literal

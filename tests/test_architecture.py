@@ -19,10 +19,11 @@ TRAIN = sorted((ROOT / "train").rglob("*.py"))
 # Each floor may use those below it, and what it names of its own floor with `<`.
 FLOORS = (
     ("types", "errors", "protocols", "arrays", "quiet", "folders"),
-    ("text", "memory"),
-    ("vocab", "emojitable", "emojistyle", "wordfilter"),
-    ("lexicon", "tree", "emojimodel", "emojifinder"),
+    ("text", "memory", "layout", "lettertrie", "autocorrect"),
+    ("vocab", "emojitable", "emojistyle", "wordfilter", "channel"),
+    ("lexicon", "tree", "emojimodel", "emojifinder", "decoder"),
     ("constraint", "beam", "said"),
+    ("ear",),
     (
         "lm",
         "lm.cache",
@@ -40,6 +41,7 @@ FLOORS = (
         "sources.query",
         "sources.words",
         "sources.phrases",
+        "sources.spaces",
         "sources.emoji",
         "sources.signs",
         "sources.names",
@@ -55,8 +57,9 @@ FLOORS = (
     ("evaluate.result",),
     ("evaluate.compare", "evaluate.plots"),
     ("evaluate.calibration",),
-    ("evaluate.emojis",),
-    ("evaluate.table",),
+    ("evaluate.emojis", "evaluate.noise"),
+    ("evaluate.typos",),
+    ("evaluate.table", "evaluate.typoplot"),
     ("evaluate.command",),
     ("inspect.graph", "inspect.parts", "inspect.probe"),
     ("inspect.contract", "inspect.duplicates", "inspect.runtime"),
@@ -77,7 +80,12 @@ FLOORS = (
 ONLY: dict[str, set[str]] = {
     "beam": {"protocols", "tree"},
     "tree": {"protocols"},
-    "constraint": {"protocols", "text", "lexicon", "vocab"},
+    "autocorrect": {"types"},
+    "channel": {"errors", "layout", "protocols", "types"},
+    "constraint": {"protocols", "text", "lexicon", "vocab", "decoder", "lettertrie"},
+    "decoder": {"channel", "lettertrie", "protocols", "types"},
+    "layout": {"errors"},
+    "lettertrie": {"arrays", "protocols"},
     "lm.cache": {"protocols", "vocab"},
     "lm.layer": {"protocols"},
     "lm.mixture": {"protocols", "vocab", "errors", "arrays"},
@@ -88,7 +96,7 @@ ONLY: dict[str, set[str]] = {
     "lm.stepfile": set(),
     "memory": {"errors"},
     "mix": {"types"},
-    "": {"emojistyle", "engine", "errors", "session", "types"},
+    "": {"emojistyle", "engine", "errors", "layout", "session", "types"},
     "__main__": {"cli"},
 }
 # On one floor: who may use whom.
@@ -102,6 +110,7 @@ BESIDE: dict[str, set[str]] = {
     "sources.phrases": {"sources.query", "sources.words"},
     "sources.emoji": {"sources.query", "sources.words", "sources.names"},
     "sources.signs": {"sources.query"},
+    "sources.spaces": {"sources.query", "sources.words"},
     "predict": {"mix"},
 }
 LIBRARIES = {
@@ -121,6 +130,7 @@ LIBRARIES = {
     "evaluate.command": {"rich"},
     "evaluate.plots": {"numpy", "matplotlib"},
     "evaluate.table": {"rich"},
+    "evaluate.typoplot": {"rich", "matplotlib"},
 }  # all others: numpy alone
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kbengine import Edit, Session
+from kbengine import Edit, Engine, Session
 from tests.fields import ALL_KINDS, assert_same, assert_sound, field
 from tests.soak import times
-from tests.toys import messages, toy_engine
+from tests.toys import finger_engine, messages, toy_engine
 
 pytestmark = pytest.mark.soak
 
@@ -61,6 +61,7 @@ STEPS = st.one_of(
     st.tuples(st.just("backspace"), st.just(0)),
     st.tuples(st.just("accept"), st.integers(0, 4)),
     st.tuples(st.just("literal"), st.just(0)),
+    st.tuples(st.just("revert"), st.just(0)),
     st.tuples(st.just("jump"), st.integers(0, 400)),
     st.tuples(st.just("look"), st.sampled_from([1, 3, 8, 40])),
     st.tuples(st.just("set_context"), st.tuples(LINES, st.lists(LINES, max_size=3), LINES)),
@@ -71,8 +72,10 @@ Step = tuple[str, Any]
 class Host:
     """A host application: a plain string and a caret, changed by the edits alone."""
 
-    def __init__(self) -> None:
-        self.session = toy_engine().session()
+    def __init__(self, fingers: bool = False) -> None:
+        """fingers: with a channel, and so with corrections."""
+        self.engine = finger_engine() if fingers else toy_engine()
+        self.session = self.engine.session()
         self.left = self.right = ""
         self.earlier: Sequence[str] = ()
 
@@ -96,6 +99,8 @@ class Host:
                 literal = self.session.literal()
                 if literal is not None:
                     self.apply(self.session.accept(literal))
+            case "revert":
+                self.apply(self.session.revert())
             case "jump":
                 whole, caret = self.left + self.right, value % (len(self.left + self.right) + 1)
                 self.session.jump(caret)
@@ -113,23 +118,25 @@ class Host:
 
     def assert_like_a_fresh_field(self) -> None:
         """In what is suggested, too; and so is the one-shot, whatever was asked before."""
-        fresh = field(self.left, self.earlier, self.right)
+        fresh = field(self.left, self.earlier, self.right, self.engine)
         assert (self.session.text, self.session.caret) == (fresh.text, fresh.caret)
         assert self.session.typed == fresh.typed
         for n, slots in ((3, "words"), (6, ALL_KINDS), (5, None)):
             found = self.session.suggest(n, slots)
             assert_same(found, fresh.suggest(n, slots))
-            assert_same(found, toy_engine().suggest(self.left, n, self.earlier, slots))
+            assert_same(found, self.engine.suggest(self.left, n, self.earlier, slots))
             assert_sound(found, self.session.typed)
 
 
-@given(st.lists(STEPS, max_size=14), st.booleans())
-@settings(max_examples=times(100, 20_000))
-@example([("type", "n"), ("type", "o"), ("look", 1), ("look", 8), ("backspace", 0)], False)
-@example([("type", "s"), ("type", "e"), ("backspace", 0), ("type", "o")], True)
-def test_any_script_equals_a_fresh_field(script: list[Step], eager: bool) -> None:
+@given(st.lists(STEPS, max_size=14), st.booleans(), st.booleans())
+@settings(max_examples=times(120, 20_000))
+@example([("type", "n"), ("type", "o"), ("look", 1), ("look", 8), ("backspace", 0)], False, False)
+@example([("type", "s"), ("type", "e"), ("backspace", 0), ("type", "o")], True, True)
+@example([("type", "teh"), ("type", " "), ("type", "x"), ("revert", 0)], True, True)
+@example([("type", "th"), ("type", " "), ("type", "e"), ("accept", 0)], True, True)
+def test_any_script_equals_a_fresh_field(script: list[Step], eager: bool, fingers: bool) -> None:
     """eager: with suggestions asked for at every step, as a keyboard does."""
-    host = Host()
+    host = Host(fingers)
     for action, value in script:
         revision, before = host.session.revision, (host.left, host.right)
         host.do(action, value)
@@ -142,9 +149,10 @@ def test_any_script_equals_a_fresh_field(script: list[Step], eager: bool) -> Non
     host.assert_like_a_fresh_field()
 
 
-def test_a_long_session_equals_a_fresh_field() -> None:
+@pytest.mark.parametrize("fingers", [False, True])
+def test_a_long_session_equals_a_fresh_field(fingers: bool) -> None:
     """Long enough that the session has forgotten much of what it had computed."""
-    host = Host()
+    host = Host(fingers)
     for line in messages()[: times(12, len(messages()))]:
         for key in line:
             host.do("type", key)
@@ -242,6 +250,9 @@ def use(session: Session, left: str) -> None:
     literal = session.literal()
     if literal is not None:
         assert_sound([literal], session.typed)
+    made = session.autocorrect()
+    assert (made is None) == (not session.typed)
+    assert made is None or 0 <= made.p <= 1 + 1e-9
     for char in left[-3:]:
         session.type(char)
         session.suggest(2)
@@ -253,26 +264,28 @@ def use(session: Session, left: str) -> None:
     session.suggest(3)
 
 
-def assert_still_itself(session: Session) -> None:
+def assert_still_itself(session: Session, engine: Engine) -> None:
     session.set_context("see you t")
-    assert_same(session.suggest(5), field("see you t").suggest(5))
+    assert_same(session.suggest(5), field("see you t", engine=engine).suggest(5))
 
 
+@pytest.mark.parametrize("fingers", [False, True])
 @pytest.mark.parametrize("name", EXTREMES)
-def test_extreme_texts(name: str) -> None:
-    session = toy_engine().session()
+def test_extreme_texts(name: str, fingers: bool) -> None:
+    engine = finger_engine() if fingers else toy_engine()
+    session = engine.session()
     use(session, EXTREMES[name])
-    assert_still_itself(session)
+    assert_still_itself(session, engine)
 
 
 @pytest.fixture(scope="module")
 def used() -> Session:
     """A session that has seen all the texts before."""
-    return toy_engine().session()
+    return finger_engine().session()
 
 
 @given(left=LINES)
 @settings(max_examples=times(80, 20_000))
 def test_any_text(used: Session, left: str) -> None:
     use(used, left)
-    assert_still_itself(used)
+    assert_still_itself(used, finger_engine())

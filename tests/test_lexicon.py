@@ -158,6 +158,31 @@ def test_unigram_logp() -> None:
     assert math.isclose(math.exp(unigram_logp(3, 12)), 0.25)
 
 
+# Loose words
+
+
+@pytest.mark.parametrize("written", ["dont", "Im", "NASA", "iPhone"])
+def test_a_loose_word_is_one_in_any_casing(written: str) -> None:
+    entries = [Entry(written.lower(), -1.0, written, True), Entry("hello", -1.0, "hello")]
+    built = Lexicon.build(entries, toy_vocabulary())
+    for lexicon in (built, Lexicon.from_bytes(built.to_bytes(), toy_vocabulary())):
+        node, other = lexicon.find(written), lexicon.find("hello")
+        assert node is not None
+        assert other is not None
+        assert lexicon.is_loose(node)
+        assert not lexicon.is_loose(other)
+        assert lexicon.written(node) == written
+        assert {entry.word for entry in lexicon if entry.loose} == {written.lower()}
+
+
+def test_a_loose_word_does_not_upset_the_listed_casings() -> None:
+    entries = [Entry(w.lower(), -1.0, w, i % 2 == 0) for i, w in enumerate(("iPhone", "eBay"))]
+    entries += [Entry("mcdonald", -1.0, "McDonald", True), Entry("no", -1.0, "no", True)]
+    built = Lexicon.build(entries, toy_vocabulary())
+    again = Lexicon.from_bytes(built.to_bytes(), toy_vocabulary())
+    assert sorted(again) == sorted(entries)
+
+
 # On disk
 
 
@@ -191,6 +216,8 @@ CONTRADICTIONS = {
     "no children": {"children": np.zeros(NODES, np.uint16)},
     "children beyond counting": {"children": np.full(NODES, 65_535, np.uint16)},
     "rarities of fractions": {"rarity": np.zeros(NODES, np.float32)},
+    "a form that is none": {"form": np.full(NODES, 8, np.uint8)},
+    "a casing that is not listed": {"form": np.full(NODES, 7, np.uint8)},
     "pieces of another type": {"pieces": np.zeros(NODES, np.uint8)},
 }
 

@@ -18,8 +18,10 @@ import numpy as np
 import kbengine
 from kbengine import text
 from kbengine.bundle import write_bundle
+from kbengine.channel import ChannelModel, Rates
 from kbengine.emojimodel import ARRAYS, EmojiModel
 from kbengine.emojitable import EmojiEntry, EmojiTable
+from kbengine.layout import read_layout
 from kbengine.lexicon import Entry, Lexicon, unigram_logp
 from kbengine.lm.mixture import NgramTable
 from kbengine.lm.ngram import NgramModel
@@ -28,6 +30,7 @@ from kbengine.wordfilter import WordFilter
 from train.bundle import written_forms
 from train.vocab import VocabularyOptions, train_vocabulary
 
+LAYOUT = Path(__file__).parent.parent / "data" / "layouts" / "qwerty.tsv"
 CHAT = Path(__file__).parent.parent / "data" / "chat.txt"
 ORDER = 3
 
@@ -155,6 +158,12 @@ def toy_emoji_model() -> EmojiModel:
     return EmojiModel({name: arrays[name] for name in ARRAYS}, len(vocabulary))
 
 
+@functools.cache
+def toy_channel() -> ChannelModel:
+    """The slips of the default rates, and a rule of spelling."""
+    return ChannelModel(Rates(), read_layout(LAYOUT), {("ie", "ei"): -4.0, ("ei", "ie"): -4.0})
+
+
 def toy_manifest() -> dict[str, Any]:
     """What `train bundle` would write, less the format and parts that `write_bundle` adds."""
     return {
@@ -194,6 +203,15 @@ def toy_bundle(path: Path) -> Path:
     """Write the toy world to `path`, for `kbengine.load`; returns `path`."""
     write_bundle(path, toy_manifest(), toy_parts())
     return path
+
+
+@functools.cache
+def finger_engine() -> kbengine.Engine:
+    """The toy world with a channel: its fingers slip."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "toy.bundle"
+        write_bundle(path, toy_manifest(), {**toy_parts(), "channel": toy_channel().to_bytes()})
+        return kbengine.load(path)
 
 
 @functools.cache

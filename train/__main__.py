@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kbengine.errors import KbengineError
-from train import cache, calibrate, mixture, names, phrases, sizes
+from train import cache, calibrate, channel, mixture, names, phrases, sizes
 from train.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ HELPS = {
 TOOLS = {
     "cache": cache,
     "calibrate": calibrate,
+    "channel": channel,
     "mixture": mixture,
     "names": names,
     "phrases": phrases,
@@ -73,6 +74,9 @@ def parser() -> argparse.ArgumentParser:
                 help="words not to be offered unasked (default: data/LANGUAGE/filter.tsv, "
                 "where there is one)")  # fmt: skip
         if verb == "bundle":
+            add("--words", nargs="+", type=Path, default=[], metavar="FILE",
+                help="lists of words with their counts, for what is right: a dictionary, whose "
+                "words are all known, then what people write")  # fmt: skip
             add("--results", nargs="+", type=Path, default=[], metavar="FILE",
                 help="of `kbengine eval --out`, for the model card")  # fmt: skip
     for verb, tool in TOOLS.items():
@@ -108,7 +112,11 @@ def _run(args: argparse.Namespace) -> None:
     )
     dev = given.get("dev", [])
     # Looked at before hours of work, not after.
-    for path in (*dev, *filter(None, (given.get("cldr"), given.get("filter")))):
+    for path in (
+        *dev,
+        *given.get("words", ()),
+        *filter(None, (given.get("cldr"), given.get("filter"))),
+    ):
         if not path.exists():
             raise ValueError(f"{path}: no such file")
     word_filter = read_filter(args.filter, args.language) if "language" in given else None
@@ -154,6 +162,7 @@ def _run(args: argparse.Namespace) -> None:
             args.cldr,
             word_filter,
             given.get("results", ()),
+            given.get("words", ()),
         )
         print(f"bundle: {out}, {out.stat().st_size / 1e6:.2f} MB")
 

@@ -2,62 +2,28 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kbengine import text
 from kbengine.bundle import write_bundle
+from kbengine.channel import ChannelModel
 from kbengine.emojimodel import EmojiModel
 from kbengine.emojitable import EmojiTable
-from kbengine.lexicon import Entry, Lexicon, unigram_logp
+from kbengine.lexicon import Lexicon
 from kbengine.lm.mixture import NgramTable
-from kbengine.vocab import Vocabulary
 from kbengine.wordfilter import WordFilter
 from train.corpus import Counts
+from train.lexicon import written_forms as written_forms  # tests/toys.py reads it here
 from train.sizes import read_results
 
 DATA = Path(__file__).parent.parent / "data"
-# A spelling other than lower case is shown where more than this share of a word's uses
-# inside sentences has it, and it was seen at least so often.
-WRITTEN_SHARE = 0.6  # see "Casing" in EXPERIMENTS.md
-WRITTEN_COUNT = 3.0
 EMOJI_NAMES = "Names of emoji are those of the `emoji` package (BSD 3-Clause)."
 EMOJI_CLDR = (
     " Keywords are from Unicode CLDR (Unicode License v3, "
     "copyright 1991-present Unicode, Inc. and others)."
 )
-# Two words that were typed without the space between: don'tmind, i'mgoing.
-RUN_ON_RE = re.compile(r"(?:n't|i'm|'ve|'re|'ll)[a-z]")
-
-
-def written_forms(casings: Mapping[str, float]) -> dict[str, str]:
-    """Words in lower case -> how they are mostly written, where that is another casing."""
-    by_word: defaultdict[str, dict[str, float]] = defaultdict(dict)
-    for form, n in casings.items():
-        by_word[form.lower()][form] = n
-    chosen = {}
-    for word, forms in by_word.items():
-        best = max(forms, key=lambda form: (forms[form], form))
-        often = forms[best] >= WRITTEN_COUNT and forms[best] > WRITTEN_SHARE * sum(forms.values())
-        if best != word and often:
-            chosen[word] = best
-    return chosen
-
-
-def build_lexicon(counts: Counts, vocabulary: Vocabulary, size: int, least: float) -> Lexicon:
-    """The commonest `size` words that were counted at least `least` times."""
-    words = {t: n for t, n in counts.tokens.items() if text.is_word(t) and not RUN_ON_RE.search(t)}
-    total = sum(words.values())
-    written = written_forms(counts.casings)
-    commonest = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:size]
-    chosen = [(word, n) for word, n in commonest if n >= least]
-    return Lexicon.build(
-        (Entry(word, unigram_logp(n, total), written.get(word, word)) for word, n in chosen),
-        vocabulary,
-    )
 
 
 def read_filter(path: Path | None, language: str) -> WordFilter | None:
@@ -88,6 +54,7 @@ def write(
     word_filter: WordFilter | None,
     ngrams: NgramTable | None,
     emoji_model: EmojiModel | None = None,
+    channel: ChannelModel | None = None,
     measured: str = "",
 ) -> None:
     """Write the bundle, and beside it the model card, `path` with the ending .md. measured: a table
@@ -104,6 +71,8 @@ def write(
         parts["ngrams"] = ngrams.to_bytes()
     if emoji_model is not None:
         parts["trigger"] = emoji_model.to_bytes()
+    if channel is not None:
+        parts["channel"] = channel.to_bytes()
     write_bundle(path, manifest, parts)
     path.with_suffix(".md").write_text(model_card(manifest, path, measured), encoding="utf-8")
 

@@ -31,8 +31,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class Preset:
-    """vocabulary, phases, n-grams; the lexicon keeps the `lexicon_size`
-    commonest words that were counted `lexicon_least` times or more."""
+    """vocabulary, phases, n-grams; the lexicon keeps the `lexicon_size` commonest right words of
+    those that were counted `lexicon_least` times or more, and of the dictionary that is given."""
 
     vocabulary: VocabularyOptions
     phases: tuple[Phase, ...]
@@ -152,7 +152,7 @@ PRESETS = {
             # Half of all pieces in the sum of the softmax, for what 2,048 leave to chance.
             late(recipe.EVEN, pieces=62e6, rate=8e-4, seed=5, begin_share=0.25, negatives=8192),
         ),
-        lexicon_size=80_000,
+        lexicon_size=100_000,
         lexicon_least=3.0,
         ngrams=NgramOptions(pairs=420_000, triples=510_000),
     ),

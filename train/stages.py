@@ -6,6 +6,7 @@ phase1/  phase2/ ...                            fit: one folder for each phase, 
     checkpoint.npz  fit.json  log.json  loss.png
 model.tflite  export.json                       export
 emoji.model  emoji.json                         emoji: where the text has enough of them
+channel.tsv  channel.json                       channel: without it, fingers do not slip
 OUT.bundle  OUT.md                              bundle
 """
 
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kbengine.channel import ChannelModel
 from kbengine.emojimodel import EmojiModel
 from kbengine.lm.tflite import TFLiteModel
 from kbengine.text import is_word
@@ -32,6 +34,7 @@ from train import bundle, corpus, recipe
 from train.corpus import LIMITS_OWN, NOTICE_OWN, Counts, Source, Text
 from train.emoji_table import build_emoji_table, read_said
 from train.files import write_json, write_whole
+from train.lexicon import WordList, build_lexicon, pair_counts
 from train.ngrams import build as build_ngrams
 from train.presets import Preset
 from train.vocab import train_vocabulary
@@ -46,6 +49,7 @@ DEV_EVERY = 20  # without dev files, every 20th stretch of the text is held back
 EXPORT_STEPS = 6000
 EXPORT_STRETCHES = 24
 EMOJI_MODEL = "emoji.model"
+CHANNEL = "channel.tsv"
 JUDGED_PIECES = 3000  # of dev text, by which the loudness of cells is judged
 
 
@@ -262,26 +266,34 @@ def make_bundle(
     cldr: Path | None,
     word_filter: WordFilter | None = None,
     results: Sequence[Path] = (),
+    words: Sequence[Path] = (),
 ) -> Path:
     """Put all parts in one file. `names`: the manifest's name, language and version; results:
-    files for the card, see `train.sizes.read_results`."""
+    files for the card, see `train.sizes.read_results`; words: lists of right words, see
+    `train.lexicon`."""
+    lists = [WordList.read(path) for path in words]
     measured = bundle.measured(results)
     counts = Counts.load(_need(work / "counts.json.gz", "vocab"))
     vocabulary_model = _need(work / "vocab.model", "vocab").read_bytes()
     vocabulary = Vocabulary(vocabulary_model)
     model = _need(work / "model.tflite", "export").read_bytes()
     training = _training(work, counts)
-    lexicon = bundle.build_lexicon(counts, vocabulary, preset.lexicon_size, preset.lexicon_least)
+    encoded, weights = encoded_text(work), [source.weight for source in read_text(work).sources]
+    pairs = pair_counts(encoded, weights, vocabulary)
+    lexicon = build_lexicon(
+        counts, vocabulary, preset.lexicon_size, preset.lexicon_least, lists, pairs
+    )
     own = bundle.DATA / names["language"] / "emoji.tsv"
     table = build_emoji_table(cldr, read_said(own) if own.exists() else {})
     ngrams = None  # of all the text, with what a run without dev files held back
     if preset.ngrams is not None:
-        weights = [source.weight for source in read_text(work).sources]
-        ngrams = build_ngrams(encoded_text(work), len(vocabulary), preset.ngrams, weights)
+        ngrams = build_ngrams(encoded, len(vocabulary), preset.ngrams, weights)
     emoji_model, facts = None, work / "emoji.json"
     if (work / EMOJI_MODEL).exists():
         emoji_model = EmojiModel.from_bytes((work / EMOJI_MODEL).read_bytes(), len(vocabulary))
         training["training"]["emoji_model"] = json.loads(facts.read_text())
+    slips = work / CHANNEL
+    channel = ChannelModel.from_bytes(slips.read_bytes()) if slips.exists() else None
     letters = sorted({c for t in vocabulary.first_letters.texts for c in t if c.isalpha()})
     notice = read_text(work).notice
     manifest = {
@@ -300,7 +312,7 @@ def make_bundle(
     out.parent.mkdir(parents=True, exist_ok=True)
     bundle.write(
         out, manifest, model, vocabulary_model, lexicon, table, word_filter, ngrams, emoji_model,
-        measured,
+        channel, measured,
     )  # fmt: skip
     return out
 

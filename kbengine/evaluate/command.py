@@ -6,11 +6,12 @@ import argparse
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args
 
+from kbengine.autocorrect import Margin
 from kbengine.emojistyle import PLAIN, EmojiStyle
 from kbengine.evaluate.measures import MOST_LETTERS, described
 
@@ -21,7 +22,21 @@ if TYPE_CHECKING:  # heavy, and the command line must be quick to read
     from kbengine.evaluate.evaluation import Evaluation
     from kbengine.evaluate.lines import TextFile
 
+
+class Listed(Protocol):
+    """What is gone through one by one."""
+
+    @property
+    def name(self) -> str:
+        """As the bar calls it."""
+
+    @property
+    def lines(self) -> Sized:
+        """All that is gone through."""
+
+
 Found = TypeVar("Found")
+File = TypeVar("File", bound=Listed)
 HELP = "measure the suggestions on text: recall, keystrokes saved, perplexity, latency"
 ABOUT = """\
 Types every line of text files with the engine, as an ideal user would, and says how good the
@@ -83,7 +98,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "picture goes to PNG (default: calibration.png)")  # fmt: skip
     add("--emoji", action="store_true",
         help="instead: whether emoji are foreseen, and which, by kind")  # fmt: skip
+    add("--typos", type=Path, nargs="?", const=Path("typos.png"), metavar="PNG",
+        help="instead: whether slips of the finger are mended, by kind; the picture goes to PNG "
+        "(default: typos.png)")  # fmt: skip
     add = parser.add_argument
+    add("--sigma", type=float, default=0.3, metavar="KW",
+        help="with --typos: how far fingers fall from a key's centre (standard deviation in each "
+        "direction, key widths; default: %(default)s)")  # fmt: skip
+    add("--noise-seed", type=int, default=0, metavar="S",
+        help="with --typos: other slips (default: %(default)s)")  # fmt: skip
+    add("--margin", choices=get_args(Margin), default="normal",
+        help="with --typos: how sure a correction must be (default: %(default)s)")  # fmt: skip
+    add("--misspellings", type=Path, metavar="TSV",
+        help="with --typos: wrong words, tab, right words, each typed by itself")  # fmt: skip
+    add("--rows", choices=("odd", "even", "all"), default="odd",
+        help="with --misspellings: of the rows, counted from 0; channels are trained on the even "
+        "ones (default: %(default)s)")  # fmt: skip
     add("--emoji-style", type=style, default=PLAIN, metavar="STYLE",
         help="with --emoji: diversity=0.5")  # fmt: skip
     add("--quiet", action="store_true", help="no progress bar")
@@ -149,12 +179,15 @@ def run(args: argparse.Namespace) -> int:
         read_text(Path(name), args.limit, args.sample_seed, args.earlier) for name in args.files
     ]
     # Whatever would fail at the end of a long run fails here.
-    for path in (args.out, args.words, args.calibration):
+    picture = args.calibration or args.typos
+    for path in (args.out, args.words, picture):
         if path and (path.is_dir() or not path.absolute().parent.is_dir()):
             raise ValueError(f"{path} cannot be written; give a file in a folder that exists")
-    if args.calibration and args.calibration.suffix != ".png":
-        raise ValueError(f"{args.calibration} is no .png; give such a name for the picture")
-    if args.plot or args.calibration:
+    if picture and picture.suffix != ".png":
+        raise ValueError(f"{picture} is no .png; give such a name for the picture")
+    if args.misspellings and not args.typos:
+        raise ValueError("--misspellings goes with --typos; give both")
+    if args.plot or picture:
         plots.check_plots()
     if args.plot:
         make_folder(args.plot, "--plot")
@@ -164,6 +197,8 @@ def run(args: argparse.Namespace) -> int:
         return _calibration(engine, files, args)
     if args.emoji:
         return _emoji(engine, files, args)
+    if args.typos:
+        return _typos(engine, files, args)
     found = _with_progress(
         files, args.quiet, lambda file, done: evaluate(engine, file, settings, done)
     )
@@ -184,7 +219,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _with_progress(
-    files: Sequence[TextFile], quiet: bool, each: Callable[[TextFile, Callable[[], object]], Found]
+    files: Sequence[File], quiet: bool, each: Callable[[File, Callable[[], object]], Found]
 ) -> list[Found]:
     """What is found in each file, with a bar on stderr where that is a terminal."""
     from rich.console import Console
@@ -242,6 +277,41 @@ def _emoji(engine: Engine, files: Sequence[TextFile], args: argparse.Namespace) 
         console = _console()
         for shown in table.emojis(found):
             console.print(shown)
+    return 0
+
+
+def _typos(engine: Engine, files: Sequence[TextFile], args: argparse.Namespace) -> int:
+    """Run ``kbengine eval --typos``."""
+    from kbengine.evaluate import typoplot
+    from kbengine.evaluate.noise import Noise
+    from kbengine.evaluate.typos import channel_of, collect, figures, read_misspellings, spell
+
+    noise = Noise(channel_of(engine).layout, args.sigma, args.noise_seed)
+    lists = [read_misspellings(args.misspellings, args.rows)] if args.misspellings else []
+    every = _with_progress(
+        files, args.quiet, lambda file, done: collect(engine, file, noise, args.margin, done)
+    )
+    found = figures([line for lines in every for line in lines])
+    spelt = _with_progress(
+        lists, args.quiet, lambda file, done: spell(engine, file, args.margin, done)
+    )
+    typoplot.draw(
+        args.typos, found, f"{engine.bundle.name}, {', '.join(f.name for f in files)}"[:90]
+    )
+    facts = asdict(found) | {
+        "misspellings": {one.name: asdict(its) for one, its in zip(lists, spelt, strict=True)}
+    }
+    if args.out:
+        args.out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    if args.json:
+        _print_json(facts)
+        return 0
+    console = _console()
+    for shown in typoplot.tables(found):
+        console.print(shown)
+    for one, its in zip(lists, spelt, strict=True):
+        console.print(typoplot.spelling(one.name, its))
+    console.print(f"The picture stands in {args.typos}.", markup=False)
     return 0
 
 

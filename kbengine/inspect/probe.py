@@ -51,7 +51,7 @@ def answers(path: Path) -> Iterator[dict[str, Any]]:
         yield from _delegations(bundle.parts["model"])
         yield _stepped(bundle.parts["model"])
     try:
-        model, vocabulary, lexicon, table, held_back, emoji_model = bundle.open()
+        model, vocabulary, lexicon, table, held_back, emoji_model, channel = bundle.open()
     except KbengineError as error:
         yield {"opened": None, "error": str(error)}
         return
@@ -61,6 +61,8 @@ def answers(path: Path) -> Iterator[dict[str, Any]]:
         counts["ngrams"] = len(model.table)
     if emoji_model is not None:
         counts["trigger"] = len(emoji_model.emoji)
+    if channel is not None:
+        counts["channel"] = len(channel.rules)
     yield {"opened": counts}
 
 

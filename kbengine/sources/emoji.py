@@ -125,7 +125,7 @@ class EmojiSource:
 
     def _being_named(self, query: Query, n: int) -> list[Candidate]:
         hits = self.names.begun(query.lower, NAMES)
-        total = self._words.search(query, n).total_logp
+        total, clean = self._words.search(query, n).total_logp, query.clean_logp
         names: dict[str, float] = {}
         found = []
         for hit in hits:
@@ -136,7 +136,7 @@ class EmojiSource:
             parts = {
                 "language model": logp,
                 # No name is likelier than all words that begin so.
-                "channel": -max(total, logp),
+                "channel": clean - max(total, logp + clean),
                 "trigger": math.log(EMOJI_WANTED_P * max(strength, 1e-6)),
                 "lexicon": math.log(hit.share),
             }

@@ -91,7 +91,7 @@ ENDS = (".", "?", "!")  # may end one
 
 
 class Phrase(NamedTuple):
-    """Words in lower case and signs, and log P(all of them | context)."""
+    """Words in lower case and signs, and log P(all of them, and the taps | context)."""
 
     words: tuple[str, ...]
     logp: float
@@ -156,7 +156,11 @@ class PhraseSource:
             self._vocabulary.spell(each) != word for each, word in zip(pieces, words, strict=True)
         ):
             return None
+        channel_logp = self._words.channel_logp(query, words[0])
+        if channel_logp == -math.inf:
+            return None
         logp, node = self._tree.path_logp(query.node, (p for each in pieces for p in each))
+        logp += channel_logp
         if words[-1] not in self._signs:
             self._tree.predict([node])
             logp += node.end_logp
@@ -254,9 +258,10 @@ class PhraseSource:
             shown += token if token in self._signs else f" {self._lexicon.in_sentence(token)}"
         if text.shape(query.typed) is text.Shape.UPPER:
             shown = shown.upper()
+        channel_logp = self._words.channel_logp(query, first)
         parts = {
-            "language model": phrase.logp,
-            "channel": -total,
+            "language model": phrase.logp - channel_logp,
+            "channel": channel_logp - total,
             "trigger": trigger,
             "slot policy": self.options.policy(len(phrase.words), len(query.typed)),
         }

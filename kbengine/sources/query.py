@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from kbengine.beam import Found
+from kbengine.ear import Sound
 from kbengine.emojimodel import Expected
 from kbengine.tree import Node
+from kbengine.types import Candidate
 
 # P(an emoji is wanted | a word that names one is being typed): the shipped model's text has 6.3
 # emoji to a thousand words ("emoji a word in the text", in its model card), and nothing says which
@@ -29,7 +31,8 @@ class Place:
 
     node: the end of the committed text; expected: whether an emoji comes, and which; last_tokens:
     the last few; spaces: how many stand there; on_line: whether no line break or tab is before
-    them; said: the words of the conversation that the lexicon lacks, in lower case -> as written.
+    them; said: the words of the conversation that the lexicon lacks, in lower case -> as written;
+    small: whether this message has a sentence that begins with a small letter.
     """
 
     node: Node
@@ -39,6 +42,7 @@ class Place:
     spaces: int = 0
     on_line: bool = True
     said: dict[str, str] = field(default_factory=dict)
+    small: bool = False
 
     @property
     def last_word(self) -> str:
@@ -56,20 +60,33 @@ class Place:
 class Query:
     """A place, and the open word there.
 
-    raw: as it stands in the field; typed: in normal form; lower: that in lower case.
-    `found` keeps the word searches by their size, for the sources that build on them.
+    raw: as it stands in the field; typed: in normal form; lower: that in lower case; sound: what
+    its taps may mean, None where they are taken at their word. `found` keeps the word searches by
+    their size, for the sources that build on them, `apart` the words whose spaces are not in place.
     """
 
     place: Place
     raw: str
     typed: str
     lower: str
+    sound: Sound | None = field(default=None, compare=False)
     found: dict[int, Found] = field(default_factory=dict, compare=False)
+    apart: dict[int, list[Candidate]] = field(default_factory=dict, compare=False)
 
     @property
     def node(self) -> Node:
         """The end of the committed text."""
         return self.place.node
+
+    @property
+    def finished(self) -> bool:
+        """Whether the word is typed to its end."""
+        return self.sound is not None and self.sound.finished
+
+    @property
+    def clean_logp(self) -> float:
+        """log P(taps | exactly the letters typed), 0 where they are taken at their word."""
+        return self.sound.clean_logp if self.sound is not None else 0.0
 
     @property
     def replaces(self) -> int:
