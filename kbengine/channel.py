@@ -39,6 +39,7 @@ Reals: TypeAlias = NDArray[np.float64]
 LONGEST_RULE = 3  # letters on either side
 _MOST_RULES = 20_000
 APOSTROPHE = "'"
+ASTRAY_KW = 3.0  # so far from its key in either direction, a place says nothing
 FAR_LOGP = -30.0  # of a letter that a tap cannot have been
 _SPACE_KW = 5.0  # how wide a space key is: half of a row on the shipped layouts
 
@@ -90,6 +91,8 @@ class ChannelModel:
         keys: dict[str, tuple[float, float]] = {}
         rules: dict[tuple[str, str], float] = {}
         known = {f.name for f in fields(Rates)}
+        if not lines.endswith("\n") or "\r" in lines:
+            raise ValueError("its last line is cut off, or lines end otherwise than in a line feed")
         for number, line in enumerate(lines.split("\n")[:-1], 1):
             match line.split("\t"):
                 case ["rate", name, value] if name in known and name not in rates:
@@ -181,8 +184,11 @@ class Channel:
         finger's place is known, a probability where it is not. offset_kw: how far from the keys'
         centres this person's finger falls."""
         char = _plain(tap.char)
-        if tap.x is None or tap.y is None or char not in self.layout.keys:
+        key = self.layout.keys.get(char)
+        if key is None or tap.x is None or tap.y is None:
             return self.by_key(char)
+        if max(abs(tap.x - key[0]), abs(tap.y - key[1])) > ASTRAY_KW:
+            return self.by_key(char)  # of another keyboard than this, or of none
         sigma, away = self.rates.sigma_kw, np.array([tap.x, tap.y]) - offset_kw
         square = ((self._centres - away) ** 2).sum(axis=1) / (2 * sigma**2)
         logp = -square - math.log(2 * math.pi * sigma**2)
@@ -240,6 +246,9 @@ class Channel:
         key = self.layout.keys.get(SPACE)
         here = self.layout.keys.get(tap.char.lower())
         if key is None or here is None:
+            return FAR_LOGP
+        placed = tap.x is not None and tap.y is not None
+        if placed and max(abs(tap.x - here[0]), abs(tap.y - here[1])) > ASTRAY_KW:  # type: ignore[operator]
             return FAR_LOGP
         half = self.layout.row_kw / 2
         if tap.x is None or tap.y is None:

@@ -182,7 +182,6 @@ class Decoder:
         logp = one.logp + table[self._trie.letter[one.nodes]] + np.float32(price)
         likely = logp + float(last.max()) >= least
         two = self._children(Front(one.nodes[likely], logp[likely]))
-        # Of a letter that stands twice nothing is swapped.
         return two.nodes, two.logp + last[self._trie.letter[two.nodes]]
 
     def _spelt(

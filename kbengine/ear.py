@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from kbengine.channel import Channel
+from kbengine.channel import FAR_LOGP, Channel
 from kbengine.constraint import Heard
 from kbengine.decoder import Decoder
 from kbengine.lettertrie import LetterTrie
@@ -21,6 +21,9 @@ from kbengine.types import Tap
 # them. With 1 the slips' words cost .5 points of keystrokes on clean text, with 2.5 and 3 none
 # (150 lines of sms_nus, self_dialogue and tweets_mixed dev, `kbengine eval`).
 OPEN = 2.5
+COMMON_LOGP = (
+    -10.5
+)  # where no word so common begins as typed (teh, recie), slips are not rarer; by hand
 FAR_KW = 1.0  # what falls farther from its key in either direction was not aimed at it
 PRIOR_TAPS = 20  # of offset 0 that stand against a person's own
 _MOST_DECODERS = 8  # kept for a word: one for each place where a space may have been missed
@@ -70,6 +73,26 @@ class Ear:
                 self._away = self._away[0] + away[0], self._away[1] + away[1]
         weight = 1 / (self._taps + PRIOR_TAPS)
         self.offset_kw = self._away[0] * weight, self._away[1] * weight
+
+    def begins(self, letters: str) -> bool:
+        """Whether a known word begins so."""
+        return self._node(letters) > 0
+
+    def commonest_logp(self, letters: str) -> float:
+        """The unigram logp of the commonest word that begins so; little where there is none."""
+        node = self._node(letters)
+        return float(self.trie.best_logp[node]) if node else FAR_LOGP
+
+    def _node(self, letters: str) -> int:
+        node = np.zeros(1, np.intp)
+        for letter in letters:
+            number = self.channel.number.get(letter)
+            if number is None:
+                return 0
+            node = self.trie.child(node, np.array([number]))
+            if not node[0]:
+                return 0
+        return int(node[0])
 
     def decoder(self, taps: Sequence[Tap], start: int = 0) -> Decoder:
         """What the taps from `start` on may spell."""
@@ -133,13 +156,20 @@ class Sound:
         """log P(taps | exactly the letters typed)."""
         return self.ear.channel.clean_logp(self.taps, self.ear.offset_kw)
 
-    def weigh(self, logp: Weighed, taps: Sequence[Tap]) -> Weighed:
-        """log P(taps | letters) of a word that is still open: a slip is unlikelier there,
-        by the power of `OPEN`."""
+    @cached_property
+    def power(self) -> float:
+        """By which power a slip is unlikelier than at the end of the word."""
         if self.finished:
+            return 1.0
+        letters = "".join(tap.char for tap in self.taps).lower()
+        return OPEN if self.ear.commonest_logp(letters) >= COMMON_LOGP else 1.0
+
+    def weigh(self, logp: Weighed, taps: Sequence[Tap]) -> Weighed:
+        """log P(taps | letters), as it is charged; see `power`."""
+        if self.power == 1.0:
             return logp
         clean = np.float32(self.ear.channel.clean_logp(taps, self.ear.offset_kw))
-        return clean + np.float32(OPEN) * (logp - clean)
+        return clean + np.float32(self.power) * (logp - clean)
 
     def said(self, words: Mapping[str, str]) -> dict[str, float]:
         """log P(taps | word) of words of the conversation that the lexicon lacks."""

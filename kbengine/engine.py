@@ -69,6 +69,8 @@ class Engine:
         ear = None
         if self._channel is not None and self._trie is not None and channel:
             fingers = self._channel
+            if layout is not None and not isinstance(layout, Layout):
+                raise ValueError(f"{layout!r} is no keyboard; give what `read_layout` gives")
             if layout is not None and layout != fingers.layout:
                 fingers = Channel(fingers.model, fingers.alphabet, layout)
             ear = Ear(self.lexicon, self._trie, fingers)
@@ -76,6 +78,11 @@ class Engine:
             self.model, self.vocabulary, self.lexicon, self.emoji_table, self.word_filter,
             self.emoji_model, ear,
         )  # fmt: skip
+
+    @property
+    def layout(self) -> Layout | None:
+        """The keyboard that slips are reckoned on, None where the bundle has no channel."""
+        return self._channel.layout if self._channel is not None else None
 
     def session(
         self,
@@ -174,8 +181,8 @@ class Engine:
         if found is None:
             raise ValueError(
                 f"{candidate!r} cannot go on from {(context.before + context.typed)[-40:]!r}; give "
-                "a word or phrase that begins as typed, . ? ! between words, or an emoji that is "
-                "known or named there"
+                "a word or phrase that the letters may mean, . ? ! between words, or an emoji "
+                "that is known or named there"
             )
         return found
 

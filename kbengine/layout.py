@@ -29,10 +29,10 @@ class Layout:
         if not keys or len(keys) > _MOST_KEYS:
             raise ValueError(f"a keyboard has 1 to {_MOST_KEYS} keys, not {len(keys)}")
         for char, place in keys.items():
+            if not isinstance(char, str) or not _is_place(place):
+                raise ValueError(f"the key {char!r} stands nowhere; give x and y in key widths")
             if char != SPACE and (len(char) != 1 or char != char.lower() or char.isspace()):
                 raise ValueError(f"{char!r} is no key; give one character in lower case, or space")
-            if not all(math.isfinite(v) and abs(v) < 100 for v in place):
-                raise ValueError(f"the key {char!r} stands nowhere; give x and y in key widths")
         self.keys = dict(keys)
         rows = sorted({y for _, y in keys.values()})
         self.row_kw = min((b - a for a, b in pairwise(rows) if b - a > 0.1), default=_ROW_KW)
@@ -66,13 +66,22 @@ class Layout:
         return hash(tuple(self.keys.items()))
 
 
+def _is_place(place: object) -> bool:
+    """Whether a value is x and y, near enough for a keyboard."""
+    return (
+        isinstance(place, tuple)
+        and len(place) == 2
+        and all(isinstance(v, (int, float)) and math.isfinite(v) and abs(v) < 100 for v in place)
+    )
+
+
 def read_layout(path: Path) -> Layout:
     """The keyboard of a file such as data/layouts/qwertz.tsv.
 
     Raises BundleError, in one sentence, where it is none.
     """
     try:
-        return Layout.parse(path.read_text(encoding="utf-8"))
+        return Layout.parse(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file; give a layout such as qwertz.tsv") from None
     except (OSError, ValueError) as error:

@@ -6,13 +6,16 @@ letters; the words stand in alphabetical order, so that those below a node are a
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kbengine.arrays import Lift
 from kbengine.protocols import Floats, Ints, WordStock
+from kbengine.text import without_accents
 
 Int32s = NDArray[np.int32]
 LEAST_LOGP = -30.0  # below that of any word
@@ -83,6 +86,15 @@ class LetterTrie:
         self.best_logp[ends] = stock.logps(places[self.word[ends]])
         Lift(parent[1:], levels)(self.best_logp)
 
+    @cached_property
+    def accented(self) -> Mapping[str, Sequence[str]]:
+        """Words without their accents -> as they are; no words that have none."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for word in self.words:
+            if not word.isascii():
+                found[without_accents(word)].append(word)
+        return found
+
     def child(self, nodes: Ints, letters: Ints) -> Ints:
         """The child of each node by a letter, 0 where there is none."""
         masks = self._mask[nodes]
@@ -103,7 +115,6 @@ def _numbers(words: list[str], alphabet: str) -> NDArray[np.uint8]:
     if not words:
         return np.zeros((0, 0), np.uint8)
     codes = np.array(words).view(np.uint32).reshape(len(words), -1)
-    known = np.array([ord(c) for c in alphabet], np.uint32)
-    numbers = np.searchsorted(known, codes).astype(np.uint8) + np.uint8(1)
-    numbers[codes == 0] = 0
-    return numbers
+    number = np.zeros(int(codes.max()) + 1, np.uint8)
+    number[[ord(c) for c in alphabet]] = np.arange(1, len(alphabet) + 1)
+    return number[codes]

@@ -41,7 +41,7 @@ EARLIER_WINDOW = 1024
 MOST_STEPPED = 72
 STEPPED_MOVES = 8
 CONSIDERED = 5  # words that a space may commit
-OPENING = "([{\"'\u201c\u2018\u00ab\u00bf\u00a1\u2014-*_~"  # may stand right before a word
+OPENING = "([{\"'\u201c\u2018\u00ab\u00bf\u00a1\u2014"  # may stand right before a word
 MOST = 100  # candidates that can be asked for; each more is another word to prove the best
 PLACES = 3  # shown where neither a number nor slots say how many
 
@@ -152,6 +152,7 @@ class Predictor:
         self.emoji = EmojiSource(self._tree, vocabulary, names, self.words, emoji_model)
         self.spaces = SpaceSource(self._tree, vocabulary, lexicon, self.words)
         self.signs = SignSource(self._tree, vocabulary)
+        self._small = False  # whether this person begins sentences with small letters
         self._line: tuple[tuple[str, ...], str] | None = None
         self._place: Place | None = None
         self._query: Query | None = None
@@ -177,6 +178,10 @@ class Predictor:
         """What the taps may mean; None without a channel, and where nothing is typed."""
         if self.ear is None or not typed or len(typed) > LONGEST_WORD:
             return None
+        if not text.is_word(typed + "a"):
+            return None
+        if not all(letter in self.ear.channel.number for letter in typed.lower()):
+            return None  # no known word has such a letter
         if len(typed) != len(taps) or any(len(tap.char) != 1 for tap in taps):
             taps = tuple(map(Tap, typed))
         return Sound(self.ear, taps, finished)
@@ -192,7 +197,7 @@ class Predictor:
             len(context.before) - len(context.before.rstrip(" ")),
             not context.before.rstrip(" ")[-1:].isspace(),
             self._said.words(read(context.earlier, context.before)),
-            text.begins_small(context.before),
+            self._small or text.begins_small(context.before),
         )
 
     def _expected(self, node: Node, pieces: Sequence[int]) -> Expected:
@@ -233,7 +238,8 @@ class Predictor:
         if slots.wants("sign"):
             found += self.signs.propose(query)
         if query.typed and slots.wants("literal"):
-            found = [*found, self.words.literal(query, n)]
+            literal = self.words.literal(query, n)
+            (found if self.words.counted(query) else apart).append(literal)
         return slots.fill(rank(_weighed(found, apart)), n)
 
     def _words(self, query: Query, n: int, offered: WordFilter) -> list[Candidate]:
@@ -256,11 +262,15 @@ class Predictor:
 
     def _before(self, context: Context, query: Query) -> Before | None:
         """The word before the one space left of the open word, and a query for both as one."""
-        if query.sound is None or self._other_ear is None or context.before[-1:] != " ":
+        if query.sound is None or self.ear is None or self._other_ear is None:
+            return None
+        if context.before[-1:] != " ":
             return None
         rest, word = text.split_open_word(context.before[:-1])
         lower = text.normalise(word).lower()
         if len(lower) != len(word) or len(lower) + len(query.typed) > LONGEST_WORD or not lower:
+            return None
+        if self.words.known_word(lower) and not self.ear.begins(lower + query.lower):
             return None
         line = (context.earlier, rest)
         if self._other is None or self._other[0] != line:
@@ -297,20 +307,24 @@ class Predictor:
             return rank([*words, literal])[:n]
         apart = self._apart(context, query, n, offered)
         # The mass of the words has that of a known one in it, as it should be written.
-        if self.words.known(query) and not literal.parts["lexicon"]:
-            return rank(_weighed([*words, literal], apart))[:n]
-        return rank(_weighed(words, [literal, *apart]))[:n]
+        if self.words.counted(query):
+            found = rank(_weighed([*words, literal], apart))
+        else:
+            found = rank(_weighed(words, [literal, *apart]))
+        # Whatever is meant, what was typed can be had.
+        typed = next(c for c in found if c.kind == "literal")
+        return found[:n] if typed in found[:n] else [*found[: n - 1], typed]
 
     def autocorrect(
         self,
         context: Context,
         margin: Margin = "normal",
         unfiltered: bool = False,
-        never: Collection[tuple[str, str]] = (),
+        never: Collection[str] = (),
         joins: bool = True,
     ) -> Correction | None:
-        """What a space would commit, None where no word is open. never: corrections in lower case
-        of this field that were taken back, as (literal, text); joins: also over the space before
+        """What a space would commit, None where no word is open. never: what was typed and, once
+        corrected, brought back, in lower case; joins: also over the space before
         the open word."""
         query = self.query(context, finished=True)
         if not query.typed:
@@ -318,17 +332,19 @@ class Predictor:
         found = self.finish(context, CONSIDERED, unfiltered)
         literals = [c for c in found if c.kind == "literal"]
         literal = literals[0] if literals else self.words.literal(query, CONSIDERED)
+        line = (context.before + query.raw).lower()
         meant = [
             c
             for c in found
             if c.kind == "word"
-            and (query.lower, c.text.lower()) not in never
+            and line[len(line) - c.replaces :] not in never
             and (joins or c.replaces == query.replaces)
         ]
         known = self.words.known(query)
         # Capitals that nobody asked for are a wish.
         wish = query.raw.isupper() and len(query.raw) > 1 and not _shouts(context.before)
-        if query.sound is None or not _free(context.before) or (wish and not known):
+        stays = not text.is_word(query.lower) or not _free(context.before) or (wish and not known)
+        if query.sound is None or stays:
             margin = "off"
         fingers = any(tap.x is not None for tap in context.taps)
         return decide([*meant, literal], known, fingers, margin)
@@ -338,6 +354,10 @@ class Predictor:
         if self.ear is not None and self._other_ear is not None:
             self.ear.adapt(taps, word)
             self._other_ear.offset_kw = self.ear.offset_kw
+
+    def leave_small(self) -> None:
+        """Leave small letters at the start of sentences from now on."""
+        self._small, self._line, self._other = True, None, None
 
     def emoji_logp(self, context: Context) -> float:
         """log P(an emoji comes next); where a word is open, as if it were finished."""
@@ -385,8 +405,9 @@ def _weighed(found: Iterable[Candidate], others: Iterable[Candidate]) -> list[Ca
 def _free(before: str) -> bool:
     """Whether a word after this text stands by itself: no part of a number, a URL, an e-mail
     address, a hashtag."""
-    last = before[-1:]
-    return not last or last.isspace() or last in OPENING
+    if not before or before[-1].isspace():
+        return True
+    return before[-1] in OPENING and not before[-2:-1].isalnum()
 
 
 def _shouts(before: str) -> bool:

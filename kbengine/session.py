@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 from math import isfinite
+from numbers import Real
 from typing import NamedTuple
 
 from kbengine import text
@@ -33,6 +34,15 @@ def checked(earlier: Sequence[str], *texts: str) -> tuple[str, ...]:
     return tuple(earlier)
 
 
+def _is_number(value: object) -> bool:
+    """Whether a value is a number that a place or time can be."""
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    try:
+        return real and isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return False
+
+
 class _Space(Enum):
     """What the space left of the caret is: none of ours, added by `accept`, or the one that
     had followed the word and that `accept` stepped over."""
@@ -50,6 +60,20 @@ class _Made(NamedTuple):
     literal: str
 
 
+def _moved(made: list[_Made], old: str, new: str) -> list[_Made]:
+    """Corrections where they stand once a text has changed; those that were changed are gone."""
+    least = min(len(old), len(new))
+    same = next((i for i in range(least) if old[i] != new[i]), least)
+    tail = next((i for i in range(least - same) if old[-1 - i] != new[-1 - i]), least - same)
+    found = []
+    for one in made:
+        if one.start + len(one.text) <= same:
+            found.append(one)
+        elif one.start >= len(old) - tail:
+            found.append(one._replace(start=one.start + len(new) - len(old)))
+    return found
+
+
 class Session:
     """The text left and right of the caret, and the keys of the open word.
 
@@ -64,7 +88,7 @@ class Session:
     ) -> None:
         self._predictor, self._wish, self._margin = predictor, wish, margin
         self._made: list[_Made] = []
-        self._never: set[tuple[str, str]] = set()  # (literal, correction) in lower case
+        self._never: set[str] = set()  # what was brought back, in lower case
         self._earlier: tuple[str, ...] = ()
         self._left = self._right = ""
         self._taps: list[Tap] = []
@@ -102,6 +126,8 @@ class Session:
         return Context(self._earlier, before, (*unknown, *taps))
 
     def _change(self, left: str, right: str, space: _Space = _Space.NONE) -> None:
+        if self._made:
+            self._made = _moved(self._made, self.text, left + right)
         self._left, self._right, self._space = left, right, space
         self.revision += 1
 
@@ -113,7 +139,6 @@ class Session:
         """
         self._earlier = checked(earlier, left, right)
         self._taps = []
-        self._made = [m for m in self._made if m.text == left[m.start : m.start + len(m.text)]]
         self._change(left, right)
 
     def type(
@@ -131,8 +156,11 @@ class Session:
         if not isinstance(char, str) or not char:
             raise ValueError(f"{char!r} is no key; type a character")
         for value in (x, y, t_ms):
-            if value is not None and not (isinstance(value, (int, float)) and isfinite(value)):
+            if value is not None and not _is_number(value):
                 raise ValueError(f"{value!r} is no place or time; give a number, or nothing")
+        hasty = self._hasty(char)
+        if hasty is not None:
+            return hasty
         if char[:1].isspace() or char[:1] in _ENDING_SIGNS:
             edit = self._commit(char)
             if edit is not None:
@@ -157,9 +185,24 @@ class Session:
         left = self._left[: len(self._left) - made.replaces]
         literal = self._left[len(left) :]
         self._taps = []
-        self._made.append(_Made(len(left), made.text, literal))
         self._change(left + made.text + char, self._right)
+        self._made.append(_Made(len(left), made.text, literal))
         return Edit(made.replaces, made.text + char)
+
+    def _hasty(self, char: str) -> Edit | None:
+        """What a sign has corrected is brought back where no space follows it: it was no end of
+        a word, but stands in an address, a file's name, a number. None where there is no such."""
+        last, sign = (self._made[-1] if self._made else None), self._left[-1:]
+        if last is None or sign not in _ENDING_SIGNS or not char[:1].isalnum():
+            return None
+        if last.start + len(last.text) + 1 != len(self._left):
+            return None
+        self._made.pop()
+        gone = len(self._left) - last.start
+        insert = last.literal + sign + char
+        self._taps = [Tap(char)]
+        self._change(self._left[: last.start] + insert, self._right)
+        return Edit(gone, insert)
 
     def autocorrect(self) -> Correction | None:
         """What a space would commit: what was typed, or a correction, with its probability; None
@@ -175,18 +218,30 @@ class Session:
         """Bring back what was typed in the place of the last correction that still stands, also
         after more has been typed; it is not made again in this field. Returns what the host must
         do to its own text: nothing where there is none."""
-        while self._made:
-            start, corrected, literal = self._made.pop()
-            end = start + len(corrected)
-            if self._left[start:end] != corrected:
-                continue  # written over since
-            self._never.add((literal.lower(), corrected.lower()))
-            insert = literal + self._left[end:]
-            gone = len(self._left) - start
-            self._taps = []
-            self._change(self._left[:start] + insert, self._right)
-            return Edit(gone, insert)
-        return Edit()
+        made = self._revertible()
+        if made is None:
+            return Edit()
+        self._made.remove(made)
+        start, corrected, literal = made
+        self._never.add(literal.lower())
+        capital = corrected == text.title(literal) and literal.islower()
+        if capital and text.starts_sentence(self._left[:start]):
+            self._predictor.leave_small()
+        insert = literal + self._left[start + len(corrected) :]
+        gone = len(self._left) - start
+        self._taps = []
+        self._change(self._left[:start] + insert, self._right)
+        return Edit(gone, insert)
+
+    def _revertible(self) -> _Made | None:
+        """The last correction left of the caret; one of capitals alone only right after it, as
+        nobody looks back at those."""
+        for made in reversed(self._made):
+            end = made.start + len(made.text)
+            just_made = len(self._left) - end <= 1
+            if end <= len(self._left) and (just_made or made.text.lower() != made.literal.lower()):
+                return made
+        return None
 
     def backspace(self) -> Edit:
         """Delete the character left of the caret, an emoji or an accented letter as a whole;
@@ -261,7 +316,11 @@ class Session:
         if typed and candidate.source == "spaces" and candidate.replaces > gone:
             # A word over the space before it, which stands there still.
             before = self._left[-candidate.replaces : -gone]
-            gone = candidate.replaces if before[-1:] == " " and before[:-1].isalpha() else gone
+            gone = (
+                candidate.replaces
+                if before[-1:] == " " and text.is_word(text.normalise(before[:-1]))
+                else gone
+            )
         if candidate.replaces != gone or (sign and typed):
             raise ValueError(
                 f"{candidate.text!r} was suggested for another text; ask for suggestions again"

@@ -287,6 +287,15 @@ def shape(word: str) -> Shape:
     return Shape.UPPER if all(c.isupper() for c in letters) else Shape.MIXED
 
 
+def without_accents(word: str) -> str:
+    """A word without the accents of its letters.
+
+    >>> without_accents("caf\u00e9")
+    'cafe'
+    """
+    return "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
+
+
 def title(word: str) -> str:
     """`word` with a capital first letter, the rest as it is."""
     return word[:1].upper() + word[1:]

@@ -19,8 +19,8 @@ TRAIN = sorted((ROOT / "train").rglob("*.py"))
 # Each floor may use those below it, and what it names of its own floor with `<`.
 FLOORS = (
     ("types", "errors", "protocols", "arrays", "quiet", "folders"),
-    ("text", "memory", "layout", "lettertrie", "autocorrect"),
-    ("vocab", "emojitable", "emojistyle", "wordfilter", "channel"),
+    ("text", "memory", "layout", "autocorrect"),
+    ("lettertrie", "vocab", "emojitable", "emojistyle", "wordfilter", "channel"),
     ("lexicon", "tree", "emojimodel", "emojifinder", "decoder"),
     ("constraint", "beam", "said"),
     ("ear",),
@@ -85,7 +85,7 @@ ONLY: dict[str, set[str]] = {
     "constraint": {"protocols", "text", "lexicon", "vocab", "decoder", "lettertrie"},
     "decoder": {"channel", "lettertrie", "protocols", "types"},
     "layout": {"errors"},
-    "lettertrie": {"arrays", "protocols"},
+    "lettertrie": {"arrays", "protocols", "text"},
     "lm.cache": {"protocols", "vocab"},
     "lm.layer": {"protocols"},
     "lm.mixture": {"protocols", "vocab", "errors", "arrays"},

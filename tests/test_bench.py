@@ -20,7 +20,7 @@ from kbengine.bench.plot import plot
 from kbengine.bench.shares import TimedModel
 from kbengine.bench.suite import Measured, Plan, measure
 from kbengine.cli import main
-from tests.toys import toy_bundle, toy_engine, toy_model
+from tests.toys import finger_engine, toy_bundle, toy_model
 
 ROOT = Path(__file__).parent.parent
 TINY = Plan(
@@ -50,7 +50,7 @@ def ticks() -> Ticks:
 
 @pytest.fixture(scope="module")
 def measured(bundle: Path, ticks: Ticks) -> Measured:
-    return measure(toy_engine(), bundle, LINES, TINY, "words:2,emoji:1", 3, ticks)
+    return measure(finger_engine(), bundle, LINES, TINY, "words:2,emoji:1", 3, ticks)
 
 
 def check_spread(row: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from kbengine.evaluate.calibration import (
 )
 from kbengine.evaluate.emojis import OFFERED, area_under_curve, foresee
 from kbengine.evaluate.lines import Line, read_text
-from tests.toys import toy_bundle, toy_engine
+from tests.toys import finger_engine, toy_bundle, toy_engine
 
 CHAT = "see you at ten 😂😂 ok\nare you there? yes.\nlots of love ❤️\nthe pizza is here 🍕\n"
 
@@ -240,7 +240,7 @@ def test_calibration_as_a_command(
     printed: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert list(printed.values()) == json.loads(out.read_text(encoding="utf-8"))
-    shown = collect(toy_engine(), read_text(chat))
+    shown = collect(finger_engine(), read_text(chat))
     assert {kind: one["count"] for kind, one in printed.items()} == {
         kind: len(some) for kind, some in shown.items()
     }

@@ -34,7 +34,7 @@ from kbengine.evaluate.typos import (
 )
 from kbengine.layout import read_layout
 from kbengine.types import Tap
-from tests.toys import toy_bundle, toy_manifest, toy_parts
+from tests.toys import toy_manifest, toy_parts
 
 QWERTY = read_layout(Path(__file__).parent.parent / "data" / "layouts" / "qwerty.tsv")
 NOISE = Noise(QWERTY)
@@ -342,7 +342,9 @@ def test_a_bundle_without_a_channel_is_told(
     chat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = tmp_path / "a.png"
-    assert run(toy_bundle(tmp_path / "toy.bundle"), chat, "--typos", picture) != 0
+    parts = {name: part for name, part in toy_parts().items() if name != "channel"}
+    write_bundle(tmp_path / "toy.bundle", toy_manifest(), parts)
+    assert run(tmp_path / "toy.bundle", chat, "--typos", picture) != 0
     said = capsys.readouterr().err
     assert "toy 0 has no channel" in said
     assert said.count("\n") == 1

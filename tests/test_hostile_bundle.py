@@ -192,7 +192,7 @@ def test_the_lexicon_that_is_altered_below_is_one() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        lexicon_of(form=np.array([0, 4, 0], np.uint8)),
+        lexicon_of(form=np.array([0, 8, 0], np.uint8)),
         lexicon_of(form=np.array([0, 3, 0], np.uint8)),
         lexicon_of(written=np.frombuffer(b"iPhone", np.uint8)),
         lexicon_of(form=np.array([0, 3, 0], np.uint8), written=np.array([0xFF], np.uint8)),

@@ -140,6 +140,7 @@ def test_a_damaged_part_is_told_and_kept_from_the_runtime(tmp_path: Path) -> Non
     assert hashes == {
         "manifest.json": "none", "model": "damaged", "vocabulary": "ok", "lexicon": "ok",
         "emoji": "ok", "filter": "ok", "ngrams": "ok", "trigger": "ok",
+        "channel": "ok",
     }  # fmt: skip
     assert "'model' is damaged" in shown["bundle"]["error"]
     assert shown["bundle"]["opened"] is False

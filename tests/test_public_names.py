@@ -16,27 +16,34 @@ PUBLIC = [
     "BundleError",
     "Candidate",
     "Context",
+    "Correction",
     "Edit",
     "EmojiStyle",
     "Engine",
     "KbengineError",
+    "Layout",
     "ModelError",
     "Session",
     "StoreError",
     "Tap",
     "load",
+    "read_layout",
 ]
 FIELDS = {
+    "Correction": ["literal", "text", "p", "replaces"],
     "Tap": ["char", "x", "y", "t_ms"],
     "Context": ["earlier", "before", "taps"],
     "Candidate": ["text", "kind", "source", "logp", "replaces", "parts"],
     "Edit": ["delete", "insert", "delete_after"],
 }
 SESSION = {"explain",
-    "accept", "backspace", "caret", "context", "jump", "literal", "revision",
+    "accept", "autocorrect", "backspace", "caret", "context", "jump", "literal", "revert", "revision",
     "set_context", "suggest", "text", "type", "typed",
 }  # fmt: skip
-VALUES = [types.Tap("a"), types.Context(), types.Candidate("a", "word", "t", -1.0), types.Edit()]
+VALUES = [
+    types.Tap("a"), types.Context(), types.Candidate("a", "word", "t", -1.0), types.Edit(),
+    types.Correction("teh", "the", 0.9, 3),
+]  # fmt: skip
 
 
 def test_the_public_names() -> None:

@@ -120,7 +120,7 @@ def test_slots_that_cannot_be_read_are_one_sentence() -> None:
 
 
 def test_typing_and_enter_send_a_message(engine: kbengine.Engine) -> None:
-    assert typed(engine, "hello there\rhow are you\r") == ["hello there", "how are you"]
+    assert typed(engine, "hello there\rhow are you\r") == ["Hello there", "How are you"]
 
 
 def test_tab_chooses_the_first(engine: kbengine.Engine) -> None:
@@ -147,7 +147,7 @@ def test_alt_digit_chooses_where_a_digit_alone_is_typed(engine: kbengine.Engine)
 
 
 def test_digits_can_be_typed(engine: kbengine.Engine) -> None:
-    assert typed(engine, "it costs $10\r") == ["it costs $10"]
+    assert typed(engine, "it costs $10\r") == ["It costs $10"]
     assert typed(engine, "at \x11123:45\r") == ["at 123:45"]  # Ctrl-Q, then as they come
     assert typed(engine, "we are 9 or 8 or 0\r") == ["we are 9 or 8 or 0"]  # nobody has them
     assert typed(engine, "\x1b[200~see you at 10 2\x1b[201~\r") == ["see you at 10 2"]  # pasted
@@ -161,7 +161,7 @@ def test_a_sign_takes_the_place_of_the_space_after_a_choice(engine: kbengine.Eng
 def test_backspace_and_the_caret(engine: kbengine.Engine) -> None:
     assert typed(engine, "hellox\x7f\r") == ["hello"]
     left, right = "\x1b[D", "\x1b[C"
-    assert typed(engine, f"helo{left}l{right} you\r") == ["hello you"]
+    assert typed(engine, f"helo{left}l{right} you\r") == ["Hello you"]
     word = first(engine, "They see t")
     assert typed(engine, f"They see t you{left * 4}\t\r") == [f"They see {word} you"]
 
@@ -223,7 +223,7 @@ def test_the_screen_of_the_real_program() -> None:
     screen = picture.play(["see you at 8 tonight"], ["They see you t"])
     banner, message, line, *rows = (row.rstrip() for row in screen.display)
     assert ":help" in banner
-    assert message == "› see you at 8 tonight"
+    assert message == "› See you at 8 tonight"
     assert line == "› They see you t"
     assert re.fullmatch(r"  1  \w+ +word +\d+\.\d %  ━* +\d+\.\d ms", rows[0])
     shown = [row for row in rows if row]

@@ -34,7 +34,7 @@ def test_only_the_last_are_kept() -> None:
     assert list(Said(toy_lexicon()).words([" ".join(many)])) == many[9:]
 
 
-@pytest.mark.parametrize("name", ["Kowalski", "Marguerite", "Thessaloniki", "Wilhelmina"])
+@pytest.mark.parametrize("name", ["Dziewonski", "Margueron", "Thessakis", "Brzezinka"])
 def test_a_name_that_was_mentioned_comes_at_its_first_letters(
     shipped: kbengine.Engine, name: str
 ) -> None:

@@ -21,7 +21,7 @@ from kbengine import Candidate, Engine
 from tests.fields import ALL_KINDS, assert_same, texts
 from tests.input_method import InputMethod
 from tests.soak import times
-from tests.toys import messages, toy_bundle, toy_engine
+from tests.toys import finger_engine, messages, toy_bundle, toy_engine
 
 pytestmark = pytest.mark.soak
 
@@ -139,7 +139,7 @@ def test_engines_loaded_in_threads_do_not_touch_one_another(tmp_path: Path) -> N
     """Each thread loads an engine of its own, one and the other bundle by turns."""
     toy = toy_bundle(tmp_path / "toy.bundle")
     chat = chats()[0]
-    alone = [type_chat(toy_engine(), chat), type_chat(kbengine.load(), chat)]
+    alone = [type_chat(finger_engine(), chat), type_chat(kbengine.load(), chat)]
 
     def load_and_type(path: Path | None) -> list[list[Candidate]]:
         return type_chat(kbengine.load(path), chat)
@@ -153,7 +153,7 @@ def test_an_engine_that_outlives_the_thread_that_loaded_it(tmp_path: Path) -> No
     """A host loads in the background, then uses the engine from its own thread."""
     path = toy_bundle(tmp_path / "toy.bundle")
     (loaded,) = together([lambda: kbengine.load(path)])
-    assert_same(loaded.suggest("see you tom"), toy_engine().suggest("see you tom"))
+    assert_same(loaded.suggest("see you tom"), finger_engine().suggest("see you tom"))
 
 
 # The first use of what is built only when it is wanted

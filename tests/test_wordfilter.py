@@ -19,7 +19,7 @@ from kbengine.serve import Server
 from kbengine.wordfilter import NOTHING_HELD_BACK, WordClass, WordFilter
 from tests import hostile
 from tests.fields import texts
-from tests.toys import toy_bundle, toy_engine, toy_manifest, toy_parts
+from tests.toys import finger_engine, toy_bundle, toy_manifest, toy_parts
 from train.__main__ import main as train
 from train.bundle import read_filter
 
@@ -144,7 +144,7 @@ def test_a_bundle_needs_no_list(tmp_path: Path, toy_source: Path) -> None:
     engine = with_filter(tmp_path / "toy.bundle", toy_source, None)
     assert set(engine.bundle.parts) == set(PARTS) - {"filter"}
     assert len(engine.word_filter) == 0
-    assert engine.suggest("see you t") == toy_engine().suggest("see you t")
+    assert engine.suggest("see you t") == finger_engine().suggest("see you t")
 
 
 def test_a_list_that_holds_nearly_all_back_ends_the_search(
@@ -155,7 +155,7 @@ def test_a_list_that_holds_nearly_all_back_ends_the_search(
     shown = engine.suggest("", 20, slots="words")
     assert len(shown) == 20
     assert all(c.text[0] in "tT" for c in shown)
-    assert engine.suggest("se", slots="words") == []
+    assert all(c.text[0] in "tT" for c in engine.suggest("se", slots="words"))
 
 
 # The English list

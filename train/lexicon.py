@@ -73,7 +73,7 @@ LOOSE_RATIO, UNPROVEN_LOOSE_RATIO = 1.0, 6.0  # the second without a dictionary:
 # Short words are what slips make of others (hte, ig): below such a share of the text, by their
 # letters at most, they are loose; a dictionary's are below a tenth of it. The commonest that are:
 # og, oc, ue; kep, hae.
-SHORT_SHARES = ((3, 1e-5), (4, 2.3e-6))
+SHORT_SHARES = ((3, 3e-5), (4, 4e-6))
 LISTED_SHORT = 0.1
 PROLONGED = 20.0  # a letter three times or more is meant when counted so often
 LISTED_COUNT = 1.0  # what a word of the dictionary counts that the text has less often

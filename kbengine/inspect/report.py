@@ -14,7 +14,8 @@ from kbengine.inspect.view import View
 WIDTH = 100
 MOST_ROWS = 20
 _UNITS = {"model": "pieces", "vocabulary": "pieces", "lexicon": "words", "emoji": "emoji",
-          "filter": "entries", "ngrams": "n-grams", "trigger": "emoji"}  # fmt: skip
+          "filter": "entries", "ngrams": "n-grams", "trigger": "emoji",
+          "channel": "rules"}  # fmt: skip
 _FIELDS = ("name", "version", "language", "family", "format", "words", "emoji", "notice")
 
 

@@ -36,7 +36,12 @@ CALLS = 10  # of a search among what taps may mean: 4 to 25 save as many keystro
 # slack_developers dev, half of them misspelt there (`kbengine eval --typos --misspellings`).
 UNKNOWN_LOGP = -5.0
 OTHER_CASE_LOGP = -1.5  # of a word that mostly is written otherwise; by hand
-CAPITAL_LOGP = -4.0  # of a word in small letters where a capital inside a sentence asks for a name
+UNKNOWN_NAME_LOGP = -2.0  # the same where a capital inside a sentence says that it is a name
+CAPITAL_LOGP = -7.0  # of a word in small letters that would take the place of such a name
+# No word is meant as often as the language model has read it that the lexicon does not know:
+# what is common and left out (tommorow) is a common mistake. By hand, as those above and below.
+MOST_UNKNOWN_LOGP = -12.0
+HABIT_LOGP = -3.0  # of another word, where what was typed is one without its apostrophe (wont)
 LONGEST_WORD = 64  # letters; what is longer is no word, and not worth a search
 MOST_SAID = 12  # words of the conversation tried at a key; a piece of each is a step of its own
 LEAST_WORDS = 5  # searched for at least, so that most callers share one search
@@ -68,9 +73,37 @@ class WordSource:
                     self._tree, query.node, Typed(self._vocabulary, query.lower),
                     self._vocabulary.spell, k, UNKNOWN_OPTIONS, aside, query.clean_logp,
                 )  # fmt: skip
+                if query.sound is not None:
+                    free = self._doubted(free)
                 found = self._join(found, free, k, aside)
-            query.found[k] = found = self._with_said(query, found, k, aside)
+            found = self._with_said(query, found, k, aside)
+            query.found[k] = found = self._with_accents(query, found, k, aside)
         return found
+
+    def _with_accents(self, query: Query, found: Found, k: int, aside: str | None) -> Found:
+        """The words that what is typed is without its accents, among those found: beside a known
+        one they are as likely as in all text, which a model of few such words does not know."""
+        best = dict(found.words)
+        plain = self._lexicon.find(query.lower) if query.sound is not None else None
+        sound = query.sound
+        for word in sound.ear.trie.accented.get(query.lower, ()) if sound and plain else ():
+            node = self._lexicon.find(word)
+            pieces = self._vocabulary.encode_token(word)
+            channel_logp = self.channel_logp(query, word)
+            if word == query.lower or node is None or channel_logp == -math.inf:
+                continue
+            own, _ = self._tree.path_logp(query.node, self._vocabulary.encode_token(query.lower))
+            hypothesis = self._spelt(query.node, pieces, channel_logp, -math.inf)
+            assert hypothesis is not None
+            assert plain is not None
+            least = own + self._lexicon.logp(node) - self._lexicon.logp(plain)
+            more = max(0.0, least - hypothesis.lm_logp)
+            best[word] = hypothesis._replace(channel_logp=channel_logp + more)
+        return (
+            found._replace(words=in_order(best, k, aside))
+            if len(best) > len(found.words)
+            else found
+        )
 
     def _known(self, query: Query, k: int, aside: str | None) -> Found:
         """Those of the lexicon."""
@@ -138,6 +171,17 @@ class WordSource:
         found = Hypothesis(pieces, node, 0, logp, channel_logp)
         return found if found.score > least else None
 
+    def _doubted(self, free: Found) -> Found:
+        """Words of any pieces, those that the lexicon leaves out held back; see
+        `MOST_UNKNOWN_LOGP`."""
+        words = {
+            word: hypothesis
+            if word in self._lexicon
+            else hypothesis._replace(lm_logp=min(hypothesis.lm_logp, MOST_UNKNOWN_LOGP))
+            for word, hypothesis in free.words
+        }
+        return free._replace(words=in_order(words, len(words), None))
+
     @staticmethod
     def _join(known: Found, free: Found, k: int, aside: str | None) -> Found:
         total = max(known.total_logp, free.total_logp)
@@ -147,25 +191,34 @@ class WordSource:
                 best[word] = hypothesis
         return Found(in_order(best, k, aside), total, known.exact and free.exact)
 
+    def counted(self, query: Query) -> bool:
+        """Whether what is typed is in the mass of the words that are searched, as it should be
+        written."""
+        if query.sound is None:
+            return True
+        return self.known(query) and self._stands(query) is not None
+
+    def known_word(self, word: str) -> bool:
+        """Whether a word in lower case is one of the lexicon, and no loose spelling of another."""
+        node = self._lexicon.find(word)
+        return node is not None and not self._lexicon.is_loose(node)
+
     def known(self, query: Query) -> bool:
         """Whether what is typed is a word of the lexicon, and no loose spelling of another, or was
         said in the conversation."""
-        node = self._lexicon.find(query.lower)
-        if node is None:
-            return query.lower in query.place.said
-        return not self._lexicon.is_loose(node)
+        return self.known_word(query.lower) or query.lower in query.place.said
 
     def written(self, query: Query, word: str) -> str:
         """A word in lower case as it should stand in the field."""
         written = query.place.said.get(word) or self._lexicon.in_sentence(word)
         start = query.place.sentence_start
         if start and query.finished and not query.place.small:
-            return text.title(text.follow_case(written, query.typed, True))
+            written = text.title(written) if written.islower() else written
         return text.follow_case(written, query.typed, start)
 
     def _stands(self, query: Query) -> str | None:
         """The word in lower case that stands in the field already, as it should be written."""
-        stands = query.typed and self.written(query, query.lower) == query.raw
+        stands = query.typed and self.written(query, query.lower) == query.typed
         return query.lower if stands else None
 
     def _candidate(
@@ -175,18 +228,32 @@ class WordSource:
             "language model": hypothesis.lm_logp,
             # Bayes: what the keys say for this word, less what they say for all of them.
             "channel": hypothesis.channel_logp - total,
-            "lexicon": self._capital_logp(query, word),
+            "lexicon": self._lexicon_logp(query, word),
             "trigger": self.trigger(query),
         }
         return candidate(self.written(query, word), "word", "words", parts, query.replaces)
 
-    def _capital_logp(self, query: Query, word: str) -> float:
-        """What another word loses that is no name, where a capital inside a sentence asks for
-        one; only of a finished word, as before it all words that go on from the letters do."""
-        if not query.finished or word == query.lower or query.place.sentence_start:
+    def _lexicon_logp(self, query: Query, word: str) -> float:
+        """What a finished word loses that is a loose spelling, or that is no name where a capital
+        inside a sentence asks for one."""
+        if not query.finished:
             return 0.0
-        asked = text.shape(query.typed) is text.Shape.TITLE
-        return CAPITAL_LOGP if asked and self._lexicon.in_sentence(word).islower() else 0.0
+        node = self._lexicon.find(word)
+        if node is not None and self._lexicon.is_loose(node):
+            return UNKNOWN_LOGP
+        if word.replace("'", "") != query.lower and self._lacks_apostrophe(query.lower):
+            return HABIT_LOGP
+        asked = text.shape(query.typed) is text.Shape.TITLE and not query.place.sentence_start
+        small = asked and word != query.lower and self._lexicon.in_sentence(word).islower()
+        return CAPITAL_LOGP if small else 0.0
+
+    def _lacks_apostrophe(self, word: str) -> bool:
+        """Whether a loose word is a known one without its apostrophe."""
+        node = self._lexicon.find(word)
+        if node is None or not self._lexicon.is_loose(node):
+            return False
+        forms = (f"{word[:i]}'{word[i:]}" for i in range(1, len(word)))
+        return any(form in self._lexicon for form in forms)
 
     @staticmethod
     def trigger(query: Query) -> float:
@@ -241,10 +308,14 @@ class WordSource:
         # Of people who end a word that nobody knows, most had another in mind.
         lexicon = 0.0
         if query.finished and not self.known(query):
-            lexicon = UNKNOWN_LOGP
-        elif query.finished and self.written(query, query.lower) != query.raw:
+            name = text.shape(query.typed) is text.Shape.TITLE and not query.place.sentence_start
+            lexicon = UNKNOWN_NAME_LOGP if name else UNKNOWN_LOGP
+            if self._lexicon.find(query.lower) is None:
+                lexicon += min(0.0, MOST_UNKNOWN_LOGP - logp)
+        elif query.finished and self.written(query, query.lower) != query.typed:
             lexicon = OTHER_CASE_LOGP
-        channel = clean - (total if query.finished else max(total, logp + clean))
+        apart = query.sound is not None and not self.counted(query)
+        channel = clean - (total if apart else max(total, logp + clean))
         parts = {
             "language model": logp, "channel": channel, "lexicon": lexicon,
             "trigger": NO_EMOJI_LOGP,
