@@ -37,8 +37,8 @@ FIELDS = {
     "Edit": ["delete", "insert", "delete_after"],
 }
 SESSION = {"explain",
-    "accept", "autocorrect", "backspace", "caret", "context", "jump", "literal", "revert", "revision",
-    "set_context", "suggest", "text", "type", "typed",
+    "accept", "autocorrect", "backspace", "caret", "context", "jump", "literal", "revert",
+    "revision", "set_context", "suggest", "text", "type", "typed",
 }  # fmt: skip
 VALUES = [
     types.Tap("a"), types.Context(), types.Candidate("a", "word", "t", -1.0), types.Edit(),

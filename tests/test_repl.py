@@ -148,8 +148,8 @@ def test_alt_digit_chooses_where_a_digit_alone_is_typed(engine: kbengine.Engine)
 
 def test_digits_can_be_typed(engine: kbengine.Engine) -> None:
     assert typed(engine, "it costs $10\r") == ["It costs $10"]
-    assert typed(engine, "at \x11123:45\r") == ["at 123:45"]  # Ctrl-Q, then as they come
-    assert typed(engine, "we are 9 or 8 or 0\r") == ["we are 9 or 8 or 0"]  # nobody has them
+    assert typed(engine, "at \x11123:45\r") == ["At 123:45"]  # Ctrl-Q, then as they come
+    assert typed(engine, "we are 9 or 8 or 0\r") == ["We are 9 or 8 or 0"]  # nobody has them
     assert typed(engine, "\x1b[200~see you at 10 2\x1b[201~\r") == ["see you at 10 2"]  # pasted
 
 
@@ -186,8 +186,8 @@ def test_clear_and_quit(engine: kbengine.Engine, capsys: pytest.CaptureFixture[s
 def test_alt_e_explains_the_line_as_it_stands(
     engine: kbengine.Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert typed(engine, "see you t\x1be\t\r") == ["see you " + first(engine, "see you t")]
-    assert "After 'see you t', in nats" in capsys.readouterr().out
+    assert typed(engine, "see you t\x1be\t\r") == ["See you " + first(engine, "See you t")]
+    assert "After 'See you t', in nats" in capsys.readouterr().out
 
 
 def test_what_cannot_be_printed_is_no_part_of_a_message(engine: kbengine.Engine) -> None:
