@@ -64,7 +64,7 @@ class Rates:
     extra_space: float = -5.5
     anywhere: float = -6.2
     sigma_kw: float = 0.28
-    keys_sigma_kw: float = 0.18
+    keys_sigma_kw: float = 0.15
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,10 @@ class Channel:
 
     def extra(self, tap: Tap) -> float:
         """log P(this tap, and that nothing was meant by it)."""
-        known = tap.x is not None and tap.char.lower() in self.layout.keys
+        char = _plain(tap.char)
+        if char.isalpha() and char not in self.layout.keys:
+            return FAR_LOGP  # taken from a long press: meant
+        known = tap.x is not None and char in self.layout.keys
         anywhere = self._area() if known else len(self.layout.keys)
         return self.rates.extra - math.log(anywhere)
 

@@ -61,9 +61,10 @@ class Ear:
     def adapt(self, taps: Sequence[Tap], word: str) -> None:
         """Learn from the taps of a word that was meant."""
         keys = self.channel.layout.keys
-        if len(taps) != len(word):
+        letters = word.lower()
+        if len(taps) != len(letters):
             return
-        for tap, letter in zip(taps, word.lower(), strict=True):
+        for tap, letter in zip(taps, letters, strict=True):
             centre = keys.get(letter)
             if centre is None or tap.x is None or tap.y is None:
                 continue

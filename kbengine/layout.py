@@ -75,11 +75,12 @@ def _is_place(place: object) -> bool:
     )
 
 
-def read_layout(path: Path) -> Layout:
+def read_layout(path: str | Path) -> Layout:
     """The keyboard of a file such as data/layouts/qwertz.tsv.
 
     Raises BundleError, in one sentence, where it is none.
     """
+    path = Path(path)
     try:
         return Layout.parse(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:

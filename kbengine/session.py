@@ -20,6 +20,7 @@ from kbengine.types import Candidate, Context, Correction, Edit, Tap
 _CLOSING_SIGNS = frozenset(".,!?)]}")
 
 _ENDING_SIGNS = _CLOSING_SIGNS | frozenset(";:")  # a word before them is finished
+_GOING_ON = frozenset("/\\@_-")  # as a letter does, they say that no word has ended
 
 _SUFFIXES = frozenset(("st", "nd", "rd", "th"))
 
@@ -193,7 +194,8 @@ class Session:
         """What a sign has corrected is brought back where no space follows it: it was no end of
         a word, but stands in an address, a file's name, a number. None where there is no such."""
         last, sign = (self._made[-1] if self._made else None), self._left[-1:]
-        if last is None or sign not in _ENDING_SIGNS or not char[:1].isalnum():
+        goes_on = char[:1].isalnum() or char[:1] in _GOING_ON
+        if last is None or sign not in _ENDING_SIGNS or not goes_on:
             return None
         if last.start + len(last.text) + 1 != len(self._left):
             return None

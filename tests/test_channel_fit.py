@@ -12,22 +12,10 @@ from kbengine.channel import Channel, ChannelModel, Rates
 from kbengine.layout import read_layout
 from tests.toys import toy_bundle
 from train.__main__ import main
-from train.channel import (
-    LAYOUT,
-    MISSPELT,
-    Slips,
-    SpellingOptions,
-    align,
-    fit_rates,
-    learn_rules,
-    misspelt,
-    read_pairs,
-    right_words,
-    rules_of,
-    sigma_of,
-    slip_rates,
-)
+from train.channel import LAYOUT, MISSPELT, misspelt, read_pairs
 from train.corpus import Counts
+from train.slips import Slips, fit_rates, right_words, sigma_of, slip_rates
+from train.spelling import SpellingOptions, align, learn_rules, rules_of
 
 QWERTY = read_layout(LAYOUT)
 WORDS = {"receive": 1e6, "kitchen": 2e6, "morning": 3e6, "flower": 1e6, "don't": 9e5, "i'm": 9e5}

@@ -21,18 +21,16 @@ from __future__ import annotations
 import argparse
 import math
 import time
-import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kbengine import text
-from kbengine.channel import APOSTROPHE, LONGEST_RULE, Channel, ChannelModel, Rates
+from kbengine.channel import Channel, ChannelModel, Rates
 from kbengine.decoder import Decoder
 from kbengine.engine import load
 from kbengine.layout import Layout, read_layout
@@ -42,423 +40,22 @@ from kbengine.types import Tap
 from train.corpus import Counts
 from train.files import write_json, write_whole
 from train.progress import Progress
+from train.slips import (
+    fit_rates,
+    log_rate,
+    right_words,
+)
+from train.spelling import Pair, Rule, SpellingOptions, learn_rules, rules_of
 
 HELP = "fit how fingers slip and people misspell (the numbers of kbengine.channel)"
 LAYOUT = Path(__file__).parent.parent / "data" / "layouts" / "qwerty.tsv"
-VOWELS = frozenset("aeiouy")
-SURE = 1000.0  # a token that the text has so often counts as a right word, without --words
-COMMONER = 50.0  # a source must be so many times commoner than a token that it explains
-LETTERS = 5  # of words whose slips are counted: what is one slip from a shorter one is often slang
-# A token counts for its sources at most as one in so many of their uses: what comes oftener is a
-# habit or a word of its own, no slip.
-RARE = 1000.0
-ROUNDS = 12  # of expectation maximisation; it is there after eight
-NEAR_KW = 1.7  # keys whose centres are so near are neighbours: one key beside, one row off
 MISSPELT = 1e-3  # of words, where the text does not say; shipped: 0.9e-3 as they were sent
-_LEAST_LOGP = -30.0
-Pair = tuple[str, str]  # wrong, right
-Rule = tuple[str, str]  # meant, spelt
-
-
-# Rules of spelling
-
-
-@dataclass(frozen=True)
-class SpellingOptions:
-    """How rules are learned; `choose` tries those of `TRIED`.
-
-    context: letters on either side of an edit, at most; against: so many right words with the
-    letters and without the mistake are added, the smoothing; seen: how often at least a rule was
-    seen; gain: nats that a rule must be better than what its letters cost without it; most: rules,
-    at most, those that save most: each takes time at every key press.
-    """
-
-    context: int = 2
-    against: float = 2.0
-    seen: float = 2.0
-    gain: float = 0.2
-    most: int = 1500
-
-
 TRIED = tuple(
     SpellingOptions(context, against) for context in (2, 1) for against in (2.0, 0.5, 8.0, 30.0)
 )
 FOLDS = 5  # of cross-validation
 CLOSE = 0.005  # shares of what comes first that differ by less tell nothing: half a standard error
 KEPT = 2000  # right words that are typed to see whether they stay
-
-
-class Op(NamedTuple):
-    """A step of an alignment: letters of the right word, and what stands for them."""
-
-    meant: str
-    spelt: str
-
-
-def align(wrong: str, right: str) -> list[Op]:
-    """The steps from a right word to a wrong one at the least number of letters left out, added,
-    exchanged, or swapped with the next (Damerau). Of several ways the one that exchanges vowels
-    for vowels and leaves out or adds a letter beside the same."""
-    rows, columns = len(right), len(wrong)
-    best = [[math.inf] * (columns + 1) for _ in range(rows + 1)]
-    came: dict[tuple[int, int], Op] = {}
-    best[0][0] = 0.0
-    for i in range(rows + 1):
-        for j in range(columns + 1):
-            for op, price in _steps(right, wrong, i, j):
-                cost = best[i - len(op.meant)][j - len(op.spelt)] + price
-                if cost < best[i][j]:
-                    best[i][j], came[i, j] = cost, op
-    ops = []
-    i, j = rows, columns
-    while i or j:
-        op = came[i, j]
-        ops.append(op)
-        i, j = i - len(op.meant), j - len(op.spelt)
-    return ops[::-1]
-
-
-def _steps(right: str, wrong: str, i: int, j: int) -> Iterator[tuple[Op, float]]:
-    """The steps that end before letter i of the right word and j of the wrong one, with prices:
-    1 an edit, a little more for the unlikelier."""
-    if i and j:
-        a, b = right[i - 1], wrong[j - 1]
-        price = 0.0 if a == b else 1.0 if (a in VOWELS) == (b in VOWELS) else 1.2
-        yield Op(a, b), price
-    if i:
-        yield Op(right[i - 1], ""), 1.0 if i > 1 and right[i - 2] == right[i - 1] else 1.05
-    if j:
-        yield Op("", wrong[j - 1]), 1.0 if j > 1 and wrong[j - 2] == wrong[j - 1] else 1.05
-    if i > 1 and j > 1 and right[i - 2] != right[i - 1]:
-        pair = right[i - 2 : i]
-        if pair == wrong[j - 1] + wrong[j - 2]:
-            yield Op(pair, pair[::-1]), 1.0
-
-
-def rules_of(pair: Pair, context: int) -> set[Rule]:
-    """What was spelt for what in a misspelling: its edits, also several together, with up to
-    `context` letters on either side, up to three letters on each side of a rule."""
-    ops = align(*pair)
-    found = set()
-    for begin in range(len(ops)):
-        for end in range(begin + 1, min(len(ops), begin + 2 * LONGEST_RULE) + 1):
-            window = ops[begin:end]
-            edits = [i for i, op in enumerate(window) if op.meant != op.spelt]
-            if not edits or edits[0] > context or len(window) - 1 - edits[-1] > context:
-                continue
-            meant = "".join(op.meant for op in window)
-            spelt = "".join(op.spelt for op in window)
-            fits = 0 < len(meant) <= LONGEST_RULE and 0 < len(spelt) <= LONGEST_RULE
-            # Spaces and hyphens are the search's affair.
-            if (
-                fits
-                and meant != spelt
-                and text.is_word(f"a{meant}a")
-                and text.is_word(f"a{spelt}a")
-            ):
-                found.add((meant, spelt))
-    return found
-
-
-def _parts(word: str) -> Iterator[str]:
-    """All stretches of up to three letters."""
-    for length in range(1, LONGEST_RULE + 1):
-        for begin in range(len(word) - length + 1):
-            yield word[begin : begin + length]
-
-
-def learn_rules(
-    pairs: Sequence[Pair], rates: Rates, level: float, options: SpellingOptions
-) -> dict[Rule, float]:
-    """Rules with log P(spelt | meant, in running text), the strongest first.
-
-    level: log of how often a word is misspelt at all. A rule that costs as much as its letters
-    cost by a shorter rule or by a slip is left out.
-    """
-    seen: Counter[Rule] = Counter()
-    stands: Counter[str] = Counter()
-    for wrong, right in pairs:
-        seen.update(rules_of((wrong, right), options.context))
-        stands.update(_parts(right))
-    found: dict[Rule, float] = {}
-    worth: dict[Rule, float] = {}
-    often = [rule for rule, n in seen.items() if n >= options.seen]
-    for rule in sorted(often, key=lambda r: (len(r[0]) + len(r[1]), r)):
-        meant, spelt = rule
-        p = seen[rule] / (stands[meant] + options.against)
-        logp = level + math.log(min(p, 0.95))
-        gain = logp - _without(meant, spelt, found, rates)
-        if gain >= options.gain:
-            found[rule], worth[rule] = logp, gain * seen[rule]
-    kept = sorted(found, key=lambda rule: (-worth[rule], rule))[: options.most]
-    return {rule: found[rule] for rule in sorted(kept, key=lambda rule: (-found[rule], rule))}
-
-
-def _without(meant: str, spelt: str, rules: Mapping[Rule, float], rates: Rates) -> float:
-    """log P(spelt | meant) of two stretches by one shorter rule or one slip, the rest as meant."""
-    best = _LEAST_LOGP
-    for before in range(min(len(meant), len(spelt))):
-        if meant[:before] != spelt[:before]:
-            break
-        for after in range(min(len(meant), len(spelt)) - before):
-            if after and meant[-after:] != spelt[-after:]:
-                break
-            core = meant[before : len(meant) - after], spelt[before : len(spelt) - after]
-            best = max(best, rules.get(core, _LEAST_LOGP))
-    if len(meant) == len(spelt) + 1 and spelt in _left_out(meant):
-        best = max(best, rates.omitted)
-    if len(meant) == len(spelt) and sorted(meant) == sorted(spelt) and spelt in _swaps(meant):
-        best = max(best, rates.swapped)
-    if len(spelt) == len(meant) + 1 and any(
-        spelt[i] == spelt[i - 1] and meant == spelt[:i] + spelt[i + 1 :]
-        for i in range(1, len(spelt))
-    ):
-        best = max(best, rates.doubled)
-    return best
-
-
-# Rates of slips
-
-
-def right_words(tokens: Mapping[str, float], listed: Collection[str]) -> dict[str, float]:
-    """The tokens that are right words: the listed ones, or without a list those that the text has
-    `SURE` times or more and that are not a commoner one without its apostrophe."""
-    if listed:
-        return {token: n for token, n in tokens.items() if n > 0 and token in listed}
-    sure = {token: n for token, n in tokens.items() if n >= SURE and text.is_word(token)}
-    bare = {word.replace(APOSTROPHE, ""): n for word, n in sure.items() if APOSTROPHE in word}
-    return {word: n for word, n in sure.items() if n > bare.get(word, 0.0)}
-
-
-class Sources(NamedTuple):
-    """What a token may be a slip of. uses: of all those words in the text; expected: by kind of
-    slip, how often the token would stand there if each opportunity for one were taken."""
-
-    uses: float
-    expected: Mapping[str, float]
-
-
-KINDS = ("omitted", "doubled", "extra", "swapped", "neighbour", "far", "missed_space")
-
-
-def _left_out(word: str) -> Iterator[str]:
-    """A word with each of its letters left out in turn, the same ones as often as they come."""
-    for i in range(len(word)):
-        yield word[:i] + word[i + 1 :]
-
-
-def _swaps(word: str) -> Iterator[str]:
-    """A word with each two different neighbours swapped in turn."""
-    for i in range(len(word) - 1):
-        if word[i] != word[i + 1]:
-            yield word[:i] + word[i + 1] + word[i] + word[i + 2 :]
-
-
-class Slips:
-    """Which right words a token may be a slip of. Letters are those that have a key."""
-
-    def __init__(
-        self, right: Mapping[str, float], layout: Layout, spared: Collection[Rule]
-    ) -> None:
-        """spared: exchanges of a letter that are spelling, not fingers."""
-        self._letters = {char for char in layout.keys if len(char) == 1 and char.isalpha()}
-        self._right = {w: n for w, n in right.items() if self._typed(w)}
-        self._left_out = {word.replace(APOSTROPHE, "") for word in right if APOSTROPHE in word}
-        self._total = sum(self._right.values())
-        self._without: defaultdict[str, list[str]] = defaultdict(list)
-        self._but_one: defaultdict[str, list[str]] = defaultdict(list)
-        for word in self._right:
-            if len(word) >= LETTERS:
-                for i, short in enumerate(_left_out(word)):
-                    self._without[short].append(word)
-                    self._but_one[word[:i] + "?" + word[i + 1 :]].append(word)
-        self.near = neighbours(layout, self._letters)
-        vowels = {(a, b) for a in VOWELS for b in VOWELS}
-        self.far = {
-            a: sorted(
-                b
-                for b in self._letters
-                if b != a and b not in near and (a, b) not in vowels and (a, b) not in spared
-            )
-            for a, near in self.near.items()
-        }
-
-    def _typed(self, word: str) -> bool:
-        return len(word) > 1 and self._letters.issuperset(word)
-
-    def opportunities(self) -> dict[str, float]:
-        """How often each slip could have happened in the right words."""
-        found = dict.fromkeys(KINDS, 0.0)
-        for word, n in self._right.items():
-            if len(word) < LETTERS:
-                continue
-            for kind in ("doubled", "extra", "omitted", "neighbour"):
-                found[kind] += n * len(word)
-            found["far"] += n * sum(bool(self.far[c]) for c in word)
-            found["swapped"] += n * sum(a != b for a, b in pairwise(word))
-        found["missed_space"] = self._total
-        return found
-
-    def of(self, token: str, count: float) -> Sources | None:
-        """The ways to a token from words that are `COMMONER` times as common as it."""
-        if not self._typed(token) or len(token) < LETTERS - 1 or token in self._left_out:
-            return None
-        uses: dict[str, float] = {}
-        found: defaultdict[str, float] = defaultdict(float)
-
-        def came(kind: str, word: str, share: float = 1.0) -> None:
-            n = self._right.get(word, 0.0)
-            if len(word) >= LETTERS and n and n >= COMMONER * count:
-                uses[word] = n
-                found[kind] += n * share
-
-        for word in self._without.get(token, ()):  # once for each letter that may be missing
-            came("omitted", word)
-        for i, word in enumerate(_left_out(token)):
-            if i and token[i - 1] == token[i]:
-                came("doubled", word)
-            came("extra", word, 1 / len(self._letters))
-        for word in _swaps(token):
-            came("swapped", word)
-        for i, char in enumerate(token):
-            for word in self._but_one.get(token[:i] + "?" + token[i + 1 :], ()):
-                for kind, letters in (("neighbour", self.near), ("far", self.far)):
-                    if char in letters[word[i]]:
-                        came(kind, word, 1 / len(letters[word[i]]))
-        for i in range(1, len(token)):
-            one, two = (self._right.get(part, 0.0) for part in (token[:i], token[i:]))
-            if min(one, two) > COMMONER * count:
-                # How often the two stand side by side is not counted: as if by chance.
-                found["missed_space"] += one * two / self._total
-                uses[token[:i] + " " + token[i:]] = min(one, two)
-        return Sources(sum(uses.values()), found) if found else None
-
-
-def neighbours(layout: Layout, letters: Collection[str]) -> dict[str, list[str]]:
-    """The letters whose keys touch a letter's."""
-    return {
-        a: sorted(
-            b for b in letters if b != a and math.dist(layout.keys[a], layout.keys[b]) <= NEAR_KW
-        )
-        for a in letters
-    }
-
-
-def slip_rates(
-    tokens: Mapping[str, float], right: Mapping[str, float], slips: Slips
-) -> dict[str, float]:
-    """How often each kind of slip stands in the text, per opportunity."""
-    chances = slips.opportunities()
-    known = [
-        (min(count, found.uses / RARE), found.expected)
-        for token, count in tokens.items()
-        if token not in right and text.is_word(token) and (found := slips.of(token, count))
-    ]
-    rates = dict.fromkeys(KINDS, 1e-4)
-    for _ in range(ROUNDS):
-        explained = dict.fromkeys(KINDS, 0.0)
-        for count, expected in known:
-            weights = {kind: rates[kind] * n for kind, n in expected.items()}
-            whole = sum(weights.values())
-            for kind, weight in weights.items():
-                explained[kind] += count * weight / whole
-        # One slip more than was seen, in a text that is 1,000 letters longer: none is impossible.
-        rates = {k: (explained[k] + 1e-3) / (chances[k] + 1e3) for k in KINDS}
-    return rates
-
-
-def left_out_share(
-    tokens: Mapping[str, float], right: Mapping[str, float], plain: Mapping[str, str]
-) -> float | None:
-    """How often words are typed without their apostrophes or accents; None where the text does not
-    say. plain: each such word without them. One whose plain form is a right word, or so common
-    beside it that it is one, says nothing."""
-    with_them = without = 0.0
-    for word, bare in plain.items():
-        n, m = tokens.get(word, 0.0), tokens.get(bare, 0.0)
-        if bare not in right and m <= COMMONER * n:
-            with_them, without = with_them + n, without + m
-    whole = with_them + without
-    return (without + 0.5) / (whole + 1) if whole else None
-
-
-def sigma_of(rate: float, layout: Layout, use: Mapping[str, float]) -> float:
-    """The Gaussian, in key widths, whose mass on other letters' keys is `rate` of all taps.
-    use: how often each letter is typed."""
-    letters = [char for char in layout.keys if char in use]
-    places = np.array([layout.keys[c] for c in letters])
-    weights = np.array([use[c] for c in letters])
-    away = np.abs(places[:, None] - places[None])
-    half = np.array([0.5, layout.row_kw / 2])
-
-    def mass(sigma: float) -> float:
-        scale = sigma * math.sqrt(2)
-        erf = np.vectorize(math.erf)
-        on = np.prod((erf((away + half) / scale) - erf((away - half) / scale)) / 2, axis=2)
-        np.fill_diagonal(on, 0.0)
-        return float((weights @ on.sum(axis=1)) / weights.sum())
-
-    low, high = 0.05, 1.0
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (middle, high) if mass(middle) < rate else (low, middle)
-    return (low + high) / 2
-
-
-def fit_rates(
-    tokens: Mapping[str, float],
-    right: Mapping[str, float],
-    layout: Layout,
-    mended: float,
-    spared: Collection[Rule] = (),
-) -> tuple[Rates, dict[str, float]]:
-    """The rates, and those of the text as they stand there, per opportunity.
-
-    mended: which share of slips people mend before they send.
-    """
-    slips = Slips(right, layout, spared)
-    raw = slip_rates(tokens, right, slips)
-    bare = {w: w.replace(APOSTROPHE, "") for w in right if APOSTROPHE in w}
-    raw_apostrophe = left_out_share(tokens, right, bare)
-    accents = {
-        w: plain
-        for w in tokens
-        if not w.isascii() and text.is_word(w) and (plain := without_accents(w)).isascii()
-    }
-    raw_accent = left_out_share(tokens, right, accents)
-    use: defaultdict[str, float] = defaultdict(float)
-    for word, n in right.items():
-        for char in word:
-            use[char] += n
-    made = {k: min(0.2, rate / (1 - mended)) for k, rate in raw.items()}
-    far = sum(map(len, slips.far.values())) / max(1, len(slips.far))
-    logs = {k: _log(made[k]) for k in ("omitted", "doubled", "extra", "swapped", "missed_space")}
-    default = Rates()
-    rates = Rates(
-        **logs,
-        apostrophe=default.apostrophe if raw_apostrophe is None else _log(raw_apostrophe),
-        accent=default.accent if raw_accent is None else _log(raw_accent),
-        # Counts of words do not show a space too many: as often as one is missed.
-        extra_space=logs["missed_space"],
-        # `far` of the keys were looked at; a tap that falls anywhere may hit them all.
-        anywhere=_log(made["far"] * len(layout.keys) / max(1.0, far)),
-        sigma_kw=sigma_of(made["neighbour"], layout, use),
-    )
-    measured = {**raw, "neighbour_made": made["neighbour"]}
-    if raw_apostrophe is not None:
-        measured["apostrophe"] = raw_apostrophe
-    if raw_accent is not None:
-        measured["accent"] = raw_accent
-    return rates, measured
-
-
-def without_accents(word: str) -> str:
-    """A word with its letters' accents taken off."""
-    return "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
-
-
-def _log(rate: float) -> float:
-    return max(_LEAST_LOGP, min(0.0, math.log(max(rate, 1e-13))))
 
 
 def misspelt(
@@ -661,9 +258,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--listed", type=float, default=0.25, metavar="SHARE",
         help="of the misspellings of their words, in the rows learned from (default: "
         "%(default)s)")  # fmt: skip
-    add("--sigma", type=float, metavar="KW",
-        help="of the Gaussian around a key, from measured touches, in key widths (default: "
-        "what the text shows, which is rather too little)")  # fmt: skip
+    # No text shows how far fingers fall from keys that they hit; see EXPERIMENTS.md, "Fingers".
+    add("--sigma", type=float, default=Rates.sigma_kw, metavar="KW",
+        help="of the Gaussian around a key where places are known, in key widths; where keys alone "
+        "are, what the text shows (default: %(default)s)")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:
@@ -675,7 +273,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"--mended {args.mended:g} is no share below 1; give one such as 0.9")
     if not 0 < args.listed <= 1:
         raise ValueError(f"--listed {args.listed:g} is no share above 0; give one such as 0.25")
-    if args.sigma is not None and not 0.05 <= args.sigma <= 1:
+    if not 0.05 <= args.sigma <= 1:
         raise ValueError(f"--sigma {args.sigma:g} is no such width; give one of 0.05 to 1")
     path = args.work / "counts.json.gz"
     if not path.is_file():
@@ -689,8 +287,7 @@ def run(args: argparse.Namespace) -> None:
     once = Counter(rule for pair in learned for rule in rules_of(pair, 0))
     spared = {rule for rule, n in once.items() if n > 1 and len(rule[0]) == len(rule[1]) == 1}
     rates, measured = fit_rates(tokens, right, layout, args.mended, spared)
-    if args.sigma is not None:
-        rates = replace(rates, sigma_kw=args.sigma)
+    rates = replace(rates, sigma_kw=args.sigma)
     told: dict[str, Any] = {
         "mended": args.mended,
         "listed": args.listed,
@@ -702,7 +299,7 @@ def run(args: argparse.Namespace) -> None:
     if learned:
         share = misspelt(tokens, right, learned)
         # No more than every second word is misspelt.
-        level = _log(min(0.5, share / args.listed / (1 - args.mended)))
+        level = log_rate(min(0.5, share / args.listed / (1 - args.mended)))
         words = Words(load(args.bundle).lexicon)
         options, tried = choose(learned, words, rates, layout, level)
         rules = learn_rules(learned, rates, level, options)

@@ -27,7 +27,10 @@ from kbengine.types import Candidate, candidate
 from kbengine.vocab import Vocabulary
 
 LEAST_TAPS, MOST_TAPS = 3, 24
-LIKELY_LOGP = -3.5  # a word before the space that is likelier than this stands for itself; by hand
+# A known word before the space that is likelier than this stands for itself, and two parts make no
+# word that is rarer in all text than this: `ok kk` is not `okkk`. By hand.
+LIKELY_LOGP = -7.0
+RARE_LOGP = -12.0
 # A second word is no surer than this; what cannot come near the best single word even so is not
 # searched. Bounds on time, set by hand: of 200 words of self_dialogue dev that were run together
 # 96 % are parted with them.
@@ -94,7 +97,7 @@ class SpaceSource:
         # What stands before the space must be explained too: by itself, as it is.
         pieces = self._vocabulary.encode_token(before.word.lower())
         alone_logp, _ = self._tree.path_logp(whole.node, pieces)
-        if alone_logp > LIKELY_LOGP:
+        if alone_logp > LIKELY_LOGP and self._words.known_word(before.word.lower()):
             return []
         found, both = self._words.search(query, n), self._words.search(whole, n)
         best = max((h.score for _, h in found.words), default=-math.inf)
@@ -105,7 +108,9 @@ class SpaceSource:
         for word, hypothesis in both.words:
             lm = hypothesis.lm_logp - alone_logp
             channel = hypothesis.channel_logp + float(price)
-            if lm + channel < best + LEAST_LOGP or " " in word:
+            node = self._lexicon.find(word)
+            rare = node is None or self._lexicon.logp(node) < RARE_LOGP
+            if rare or lm + channel < best + LEAST_LOGP:
                 continue
             parts = {
                 "language model": lm,
@@ -139,6 +144,8 @@ class SpaceSource:
                 bounds = lm + charged + np.float32(left)
                 for i in np.flatnonzero(bounds >= best + LEAST_LOGP).tolist():
                     place = int(ear.trie.place[words[i]])
+                    if self._lexicon.is_loose(place):
+                        continue
                     found.append(_Head(place, start, float(charged[i]), float(bounds[i])))
         return sorted(found, key=lambda head: -head.bound)[:HEADS]
 
@@ -162,6 +169,8 @@ class SpaceSource:
         if logp < best + LEAST_LOGP:
             return None
         first = self._lexicon.spelling(head.place)
+        if not self._words.known_word(second) or second == first[-1]:
+            return None  # hii is no "hi I"
         shown = f"{self._words.written(query, first)} {self._lexicon.in_sentence(second)}"
         if text.shape(query.typed) is text.Shape.UPPER:
             shown = shown.upper()
