@@ -253,12 +253,11 @@ class Channel:
         placed = tap.x is not None and tap.y is not None
         if placed and max(abs(tap.x - here[0]), abs(tap.y - here[1])) > ASTRAY_KW:  # type: ignore[operator]
             return FAR_LOGP
-        half = self.layout.row_kw / 2
+        sigma, half = self.rates.sigma_kw, self.layout.row_kw / 2
         if tap.x is None or tap.y is None:
-            sigma = self.rates.keys_sigma_kw
+            # A thumb on its way to the widest key misses it more than fingers do theirs.
             x, high = here[0], float(_mass(np.array([here[1] - key[1]]), half, sigma)[0])
         else:
-            sigma = self.rates.sigma_kw
             x, away = tap.x, (tap.y - key[1]) / sigma
             high = math.exp(-away * away / 2) / (math.sqrt(2 * math.pi) * sigma)
         wide = float(_mass(np.array([x - key[0]]), _SPACE_KW / 2, sigma)[0])
