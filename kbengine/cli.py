@@ -44,6 +44,39 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def _shown(shows: argparse.ArgumentParser) -> None:
+    """The options of what is shown."""
+    shows.add_argument(
+        "--unfiltered", action="store_true",
+        help="also words that are not offered unasked: offensive, intimate, gloomy",
+    )  # fmt: skip
+    shows.add_argument(
+        "--emoji-style", type=evaluate.style, default=PLAIN, metavar="STYLE",
+        help="skin tone, gender, diversity: tone=medium,gender=woman,diversity=0.5",
+    )  # fmt: skip
+    shows.add_argument(
+        "--phrases", type=float, default=PhraseOptions.coverage, metavar="SHARE",
+        help="of the places between words, at which a phrase is offered where there is room "
+        "for one, 0 for none (default: %(default)s)",
+    )  # fmt: skip
+
+
+def _typed(types: argparse.ArgumentParser) -> None:
+    """The options of how typing is taken."""
+    types.add_argument(
+        "--autocorrect", choices=get_args(Margin), default="normal",
+        help="how sure a correction must be for a space to make it (default: %(default)s)",
+    )  # fmt: skip
+    types.add_argument(
+        "--no-channel", action="store_false", dest="channel",
+        help="take typing at its word: fingers do not slip",
+    )  # fmt: skip
+    types.add_argument(
+        "--layout", type=Path, metavar="TSV",
+        help="the keyboard, such as data/layouts/qwertz.tsv (default: the bundle's own)",
+    )  # fmt: skip
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line: a verb and its options."""
     top = argparse.ArgumentParser(
@@ -80,32 +113,9 @@ def parser() -> argparse.ArgumentParser:
         "--slots", default="words", help="which kinds are answered (default: %(default)s)"
     )
     for shows in (repl, suggest, serve):
-        shows.add_argument(
-            "--unfiltered", action="store_true",
-            help="also words that are not offered unasked: offensive, intimate, gloomy",
-        )  # fmt: skip
-        shows.add_argument(
-            "--emoji-style", type=evaluate.style, default=PLAIN, metavar="STYLE",
-            help="skin tone, gender, diversity: tone=medium,gender=woman,diversity=0.5",
-        )  # fmt: skip
-        shows.add_argument(
-            "--phrases", type=float, default=PhraseOptions.coverage, metavar="SHARE",
-            help="of the places between words, at which a phrase is offered where there is room "
-            "for one, 0 for none (default: %(default)s)",
-        )  # fmt: skip
+        _shown(shows)
     for types in (repl, serve):
-        types.add_argument(
-            "--autocorrect", choices=get_args(Margin), default="normal",
-            help="how sure a correction must be for a space to make it (default: %(default)s)",
-        )  # fmt: skip
-        types.add_argument(
-            "--no-channel", action="store_false", dest="channel",
-            help="take typing at its word: fingers do not slip",
-        )  # fmt: skip
-        types.add_argument(
-            "--layout", type=Path, metavar="TSV",
-            help="the keyboard, such as data/layouts/qwertz.tsv (default: the bundle's own)",
-        )  # fmt: skip
+        _typed(types)
     explain = verb("explain", "say why a candidate stands where it stands, in nats")
     explain.add_argument("text", help="what stands left of the caret")
     explain.add_argument("--candidate", required=True, metavar="X",

@@ -7,7 +7,6 @@ as often as their counts and the rates so far make likely (expectation maximisat
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from itertools import pairwise
@@ -224,7 +223,7 @@ def fit_rates(
     accents = {
         w: plain
         for w in tokens
-        if not w.isascii() and text.is_word(w) and (plain := without_accents(w)).isascii()
+        if not w.isascii() and text.is_word(w) and (plain := text.without_accents(w)).isascii()
     }
     raw_accent = left_out_share(tokens, right, accents)
     use: defaultdict[str, float] = defaultdict(float)
@@ -253,11 +252,6 @@ def fit_rates(
     if raw_accent is not None:
         measured["accent"] = raw_accent
     return rates, measured
-
-
-def without_accents(word: str) -> str:
-    """A word with its letters' accents taken off."""
-    return "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
 
 
 def log_rate(rate: float) -> float:

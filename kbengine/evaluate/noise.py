@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from kbengine import text
+from kbengine.channel import APOSTROPHE
 from kbengine.evaluate.lines import Line, Word, words
 from kbengine.layout import Layout
 from kbengine.types import Tap
@@ -39,7 +40,6 @@ SHARES: Mapping[str, float] = {
 CLEAN = ("clean", "clean, places", "touch, right keys")  # all letters as they are meant
 SLIPS = tuple(kind for kind in SHARES if kind != "clean")
 KINDS = (*SLIPS, *CLEAN)
-APOSTROPHE = "'"
 LEAST_LETTERS = 2  # of a word that is typed
 _LEAST_OMITTED = 3  # of one that loses a letter: nobody knows what a single one stands for
 _LEAST_PARTED = 4  # of one with a space in it
