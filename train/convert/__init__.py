@@ -1,0 +1,1 @@
+"""A model of anybody's -> a `.tflite`: read, understood, converted, compared, written."""
