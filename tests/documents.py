@@ -40,6 +40,8 @@ TOLERANCE = 0.02
 TIMEOUT_S = 120
 
 TRAINED = "tests/test_train.py::test_a_run_ends_in_a_bundle_that_suggests"
+SERVED = "tests/test_serving.py::test_the_page_s_request_and_client_are_answered"
+SERVER = "TensorFlow Serving is no Python package"
 # Commands, and blocks by their first line, that are not run here: which test does, or why none.
 ELSEWHERE = {
     "make repl": "tests/test_repl.py::test_the_screen_of_the_real_program",
@@ -50,6 +52,14 @@ ELSEWHERE = {
     'python -m bench run --predictor "kbengine serve --stdio" --data corpora/dev/sms_nus.txt \\': (
         "the bench and its text stand outside the project"
     ),
+    ".venv/bin/python -m train serving kbengine/models/en.bundle --out served": SERVED,
+    "curl -s -d @request.json http://localhost:8501/v1/models/en:predict": SERVED,
+    '{"outputs": {': SERVED,
+    'docker run --rm -p 8500:8500 -p 8501:8501 -v "$PWD/served:/models/en" -e MODEL_NAME=en '
+    "tensorflow/serving": SERVER,
+    "tensorflow_model_server --port=8500 --rest_api_port=8501 --model_name=en "
+    '--model_base_path="$PWD/served"': SERVER,
+    "max_batch_size { value: 32 }": SERVER,
 }
 
 _FENCE_RE = re.compile(r" *(`{3,}|~{3,})(.*)")
