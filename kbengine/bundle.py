@@ -20,17 +20,14 @@ its hash fits.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from kbengine.channel import ChannelModel
+from kbengine.container import open_container, write_members
 from kbengine.emojimodel import EmojiModel
 from kbengine.emojitable import EmojiTable
 from kbengine.errors import BundleError
@@ -52,8 +49,6 @@ _MOST_BYTES = {
     "vocabulary": 4 << 20, "lexicon": 8 << 20, "emoji": 1 << 20, "filter": 1 << 20,
     "ngrams": 16 << 20, "trigger": 8 << 20, "channel": 1 << 20,
 }  # fmt: skip
-_MOST_MANIFEST_BYTES = 1 << 20
-_MOST_LIST_BYTES = 1 << 12  # the list of an archive is read whole, before anything in it is known
 FAMILIES: Mapping[str, Callable[[bytes], LanguageModel]] = {
     "lstm-tflite": TFLiteModel,
     "ngram": NgramModel.from_bytes,
@@ -115,70 +110,17 @@ def read_bundle(path: Path) -> Bundle:
     Raises BundleError where the file is missing, no bundle, of another format version,
     damaged, or of a family that this program doesn't know.
     """
-    try:
-        with path.open("rb") as file:
-            size = _size(file)
-            with zipfile.ZipFile(file) as archive:
-                manifest = _manifest(
-                    path, _member(archive, path, "manifest.json", _MOST_MANIFEST_BYTES)
-                )
-                listed = {n: facts for n, facts in manifest["parts"].items() if n in PARTS}
-                parts = {n: _part(archive, path, n, facts) for n, facts in listed.items()}
-    except FileNotFoundError:
-        raise BundleError(f"{path}: no such file; give the path of a .bundle") from None
-    except _UNREADABLE as error:
-        raise BundleError(
-            f"{path} is no readable bundle; give a .bundle file, or fetch or build it again"
-        ) from error
-    return Bundle(manifest, parts, size)
+    with open_container(path) as container:
+        manifest = checked(path, container.manifest())
+        listed = {n: facts for n, facts in manifest["parts"].items() if n in PARTS}
+        parts = {n: container.read(n, facts["bytes"]) for n, facts in listed.items()}
+        for name, data in parts.items():
+            check_part(path, name, data, listed[name])
+        return Bundle(manifest, parts, container.file_bytes)
 
 
-# Whatever `zipfile` raises for an archive that is none: ValueError for places before its
-# start and names that are no text, struct.error and OverflowError for numbers out of range.
-_UNREADABLE = (
-    OSError, zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error, ValueError,
-    struct.error, OverflowError,
-)  # fmt: skip
-
-
-def _size(file: BinaryIO) -> int:
-    """The size of an archive in bytes; raises BadZipFile unless it ends as `write_bundle`
-    ends one, with a short list of members and no larger (zip64) one before it."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - 42))
-    locator, end = struct.unpack("<4s16x22s", file.read(42).rjust(42, b"\0"))
-    if end[:4] != b"PK\5\6" or locator == b"PK\6\7":
-        raise zipfile.BadZipFile("no end record where one must stand")
-    # `zipfile` goes by the bytes of the list, whatever count stands beside them.
-    if struct.unpack_from("<I", end, 12)[0] > _MOST_LIST_BYTES:
-        raise zipfile.BadZipFile("too many members")
-    return size
-
-
-def _member(archive: zipfile.ZipFile, path: Path, name: str, most: int) -> bytes:
-    try:
-        # The others are decompressed without a bound on what comes out at a time.
-        if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise RuntimeError("compressed in another way")
-        with archive.open(name) as member:
-            data = member.read(most + 1)
-    except (KeyError, RuntimeError) as error:
-        raise BundleError(
-            f"{path} has no readable part {name!r}; fetch or build it again"
-        ) from error
-    if len(data) > most:
-        raise BundleError(f"{path}: part {name!r} is larger than it says; fetch or build it again")
-    return data
-
-
-def _manifest(path: Path, data: bytes) -> dict[str, Any]:
-    """The manifest as a dict whose needed fields have the right types."""
-    try:
-        manifest = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: its manifest is not JSON; fetch or build it again") from error
-    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
-        raise BundleError(f"{path} is not a kbengine bundle; give one that `train bundle` made")
+def checked(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a bundle whose needed fields have the right types; raises BundleError."""
     if manifest["format"] != FORMAT:
         raise BundleError(
             f"{path} is of format {str(manifest['format'])[:20]}, this program reads {FORMAT}; "
@@ -209,24 +151,21 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
-def _part(archive: zipfile.ZipFile, path: Path, name: str, facts: Mapping[str, Any]) -> bytes:
-    data = _member(archive, path, name, facts["bytes"])
+def check_part(path: Path, name: str, data: bytes, facts: Mapping[str, Any]) -> None:
+    """Raise BundleError where a part is not what its manifest says of it."""
     if len(data) != facts["bytes"] or hashlib.sha256(data).hexdigest() != facts["sha256"]:
         raise BundleError(f"{path}: part {name!r} is damaged; fetch or build it again")
-    return data
 
 
 def write_bundle(path: Path, manifest: Mapping[str, Any], parts: Mapping[str, bytes]) -> None:
     """Write a bundle, whole or not at all; format and parts are filled in here."""
-    facts = {
-        n: {"sha256": hashlib.sha256(d).hexdigest(), "bytes": len(d)} for n, d in parts.items()
-    }
-    full = {"format": FORMAT, **manifest, "parts": facts}
+    full = {"format": FORMAT, **manifest, "parts": described(parts)}
     partial = path.with_name(path.name + ".part")
-    with zipfile.ZipFile(partial, "w") as archive:
-        for name, data in {"manifest.json": json.dumps(full, indent=1).encode(), **parts}.items():
-            # A fixed date, so that the same parts give the same file.
-            info = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, data)
+    with partial.open("wb") as file:
+        write_members(file, full, parts, deflated=True)
     os.replace(partial, path)
+
+
+def described(parts: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    """What a manifest says of parts."""
+    return {n: {"sha256": hashlib.sha256(d).hexdigest(), "bytes": len(d)} for n, d in parts.items()}

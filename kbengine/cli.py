@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from kbengine import modelverbs
 from kbengine.autocorrect import Margin
 from kbengine.bench import command as bench
 from kbengine.emojistyle import PLAIN
@@ -31,6 +32,7 @@ ROOMS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "eval compare": evaluate.run_compare,
     "bench": bench.run,
     "inspect": inspect.run,
+    "models": modelverbs.run,
 }
 
 
@@ -126,6 +128,8 @@ def parser() -> argparse.ArgumentParser:
     evaluate.arguments(verb("eval", evaluate.HELP))
     bench.arguments(verb("bench", bench.HELP))
     inspect.arguments(verbs.add_parser("inspect", help=inspect.HELP, description=inspect.HELP))
+    models = verbs.add_parser("models", help=modelverbs.HELP, description=modelverbs.HELP)
+    modelverbs.arguments(models)
     return top
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kbengine import text
 from kbengine.autocorrect import margin
-from kbengine.bundle import Bundle, read_bundle
+from kbengine.bundle import Bundle
 from kbengine.channel import Channel
 from kbengine.ear import Ear
 from kbengine.emojifinder import EmojiFinder
@@ -21,6 +21,7 @@ from kbengine.lm.cache import CacheModel
 from kbengine.lm.mixture import MixtureModel
 from kbengine.mix import Slots
 from kbengine.predict import Predictor, Wish
+from kbengine.restored import read
 from kbengine.session import Session, checked
 from kbengine.sources.phrases import PhraseOptions
 from kbengine.types import Candidate, Context, Tap
@@ -199,12 +200,13 @@ def _wish(slots: str | None, unfiltered: bool, emoji_style: EmojiStyle, phrases:
 
 
 def load(path: str | Path | None = None) -> Engine:
-    """The engine of a bundle; without a path, of the English one in the package.
+    """The engine of a bundle; without a path, of the English one in the package. A shipped one is
+    restored first, once (`kbengine.restored`).
 
     Raises BundleError or ModelError, in one sentence, where that cannot be.
     """
     path = Path(path) if path is not None else DEFAULT_BUNDLE
     try:
-        return Engine(read_bundle(path))
+        return Engine(read(path))
     except MemoryError as error:
         raise ModelError(f"not enough memory to load {path}; free some and try again") from error

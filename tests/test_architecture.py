@@ -18,8 +18,8 @@ TRAIN = sorted((ROOT / "train").rglob("*.py"))
 
 # Each floor may use those below it, and what it names of its own floor with `<`.
 FLOORS = (
-    ("types", "errors", "protocols", "arrays", "quiet", "folders"),
-    ("text", "memory", "layout", "autocorrect"),
+    ("types", "errors", "protocols", "arrays", "quiet", "folders", "coding"),
+    ("text", "memory", "layout", "autocorrect", "container"),
     ("lettertrie", "vocab", "emojitable", "emojistyle", "wordfilter", "channel"),
     ("lexicon", "tree", "emojimodel", "emojifinder", "decoder"),
     ("constraint", "beam", "said"),
@@ -46,6 +46,8 @@ FLOORS = (
         "sources.signs",
         "sources.names",
     ),
+    ("shipping",),
+    ("restored",),
     ("mix", "predict"),
     ("session",),
     ("engine",),
@@ -73,6 +75,7 @@ FLOORS = (
     ("bench.suite",),
     ("bench.report", "bench.plot"),
     ("bench", "bench.command"),
+    ("modelverbs",),
     ("cli",),
     ("", "__main__"),  # the package itself: only names of its own parts
 )
@@ -124,6 +127,8 @@ LIBRARIES = {
     "bench.report": {"rich"},
     "bench.plot": {"numpy", "matplotlib"},
     "inspect.command": {"rich"},
+    "modelverbs": {"rich"},
+    "restored": {"filelock", "platformdirs"},
     "inspect.graph": {"numpy", "ai_edge_litert"},
     "inspect.probe": {"numpy", "ai_edge_litert"},
     "inspect.report": {"rich"},

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kbengine.errors import KbengineError
-from train import cache, calibrate, channel, mixture, names, phrases, serving, sizes
+from train import cache, calibrate, channel, mixture, names, phrases, quantize, serving, sizes
 from train.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ TOOLS = {
     "mixture": mixture,
     "names": names,
     "phrases": phrases,
+    "quantize": quantize,
     "serving": serving,
     "sizes": sizes,
 }
