@@ -13,7 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,19 @@ def read_archive(path: Path) -> Archive:
             )
         )
     return Archive(manifest, tuple(members))
+
+
+def restored(archive: Archive, parts: Mapping[str, bytes]) -> Archive:
+    """A shipped archive (`kbengine.shipping`) with its parts as they are restored, and the manifest
+    of the bundle that they are of. parts: none where they cannot be had."""
+    inner = archive.manifest.get("bundle")
+    members = tuple(
+        replace(m, raw_bytes=len(data), hash="ok", data=data, arrays=_arrays(data))
+        if (data := parts.get(m.name)) is not None
+        else m
+        for m in archive.members
+    )
+    return Archive(inner if isinstance(inner, dict) else {}, members)
 
 
 def _short_list(path: Path) -> bool:
