@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kbengine.errors import KbengineError
 from train import cache, calibrate, channel, mixture, names, phrases, quantize, serving, sizes
+from train.compare import command as compare
 from train.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ TOOLS = {
     "cache": cache,
     "calibrate": calibrate,
     "channel": channel,
+    "compare": compare,
     "mixture": mixture,
     "names": names,
     "phrases": phrases,

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from kbengine.errors import ModelError
 from kbengine.folders import make_folder
 from train.pieces import DEFAULT_TEXT, read_pieces
-from train.trained import SOURCE, Trained, read_trained
+from train.trained import SOURCE, Trained, int8_model, read_trained
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -74,25 +74,13 @@ def write(trained: Trained, out: Path, version: int, pieces: NDArray[np.int32]) 
     with tempfile.TemporaryDirectory(prefix=".serving-", dir=parent) as name:
         folder = Path(name)
         _save(trained, folder / "model")
-        (folder / "model.tflite").write_bytes(_step_model(trained, pieces))
+        (folder / "model.tflite").write_bytes(int8_model(trained, pieces))
         np.save(folder / "pieces.npy", pieces)
         found = _checked(folder)
         make_folder(out, "--out")
         (folder / "model").rename(place)
     sizes = (path.stat().st_size for path in place.rglob("*") if path.is_file())
     return {**found, "bytes": sum(sizes)}
-
-
-def _step_model(trained: Trained, pieces: NDArray[np.int32]) -> bytes:
-    """The int8 model to compare with: that of the run, or one made for it."""
-    if trained.step_model is not None:
-        return trained.step_model
-    from train.export import convert
-    from train.model import ModelOptions, RecurrentLM
-
-    model = RecurrentLM(ModelOptions(trained.pieces, trained.width, trained.cells))
-    model.assign_by_name(trained.weights)
-    return convert(model, pieces)
 
 
 def _save(trained: Trained, folder: Path) -> None:
