@@ -6,6 +6,7 @@ import functools
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import flatbuffers
@@ -80,3 +81,31 @@ def written(path: Path, data: bytes) -> Path:
 
 def renamed(model: Any) -> None:
     model.signatureDefs[0].signatureKey = "scores"
+
+
+def mutated(data: bytes, random: Random, spread: int) -> bytes:
+    """Cut off, or with up to `spread` bytes changed, most of them in the structure."""
+    found = bytearray(data)
+    if random.random() < 0.2:
+        del found[random.randrange(len(found)) :]
+    for _ in range(random.randrange(1, spread)):
+        if found:
+            found[random.randrange(len(found))] = random.choice((0, 1, 127, 128, 255))
+    return bytes(found)
+
+
+@functools.cache
+def structure() -> bytes:
+    """A small model of two signatures, nearly all of it structure: the shipped one with its
+    tables cut short. Only read here, never run."""
+
+    def change(model: Any) -> None:
+        for buffer in model.buffers:
+            buffer.data = None if buffer.data is None else buffer.data[:64]
+        for subgraph in model.subgraphs:
+            for found in subgraph.tensors:
+                if found.quantization is not None and found.quantization.scale is not None:
+                    found.quantization.scale = found.quantization.scale[:8]
+                    found.quantization.zeroPoint = found.quantization.zeroPoint[:8]
+
+    return altered(change)

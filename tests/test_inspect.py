@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from kbengine.inspect.graph import read_graph
 from kbengine.inspect.parts import read_archive
 from kbengine.inspect.runtime import ask
 from kbengine.inspect.view import view
-from tests.modelfiles import altered, pack, renamed, shipped, small, written
+from tests.modelfiles import altered, mutated, pack, renamed, shipped, small, structure, written
 from tests.toys import toy_bundle, toy_lexicon, toy_manifest, toy_parts, toy_vocabulary
 
 ROOT = Path(__file__).parent.parent
@@ -177,34 +176,6 @@ def test_a_manifest_nested_too_deep_to_be_printed_counts_as_none(tmp_path: Path)
 
 
 # Files that are damaged or hostile
-
-
-def mutated(data: bytes, random: Random, spread: int) -> bytes:
-    """Cut off, or with up to `spread` bytes changed, most of them in the structure."""
-    found = bytearray(data)
-    if random.random() < 0.2:
-        del found[random.randrange(len(found)) :]
-    for _ in range(random.randrange(1, spread)):
-        if found:
-            found[random.randrange(len(found))] = random.choice((0, 1, 127, 128, 255))
-    return bytes(found)
-
-
-@functools.cache
-def structure() -> bytes:
-    """A small model of two signatures, nearly all of it structure: the shipped one with its
-    tables cut short. Only read here, never run."""
-
-    def change(model: Any) -> None:
-        for buffer in model.buffers:
-            buffer.data = None if buffer.data is None else buffer.data[:64]
-        for subgraph in model.subgraphs:
-            for found in subgraph.tensors:
-                if found.quantization is not None and found.quantization.scale is not None:
-                    found.quantization.scale = found.quantization.scale[:8]
-                    found.quantization.zeroPoint = found.quantization.zeroPoint[:8]
-
-    return altered(change)
 
 
 def refusals(path: Path, files: Iterable[bytes]) -> list[str]:

@@ -18,27 +18,54 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave out the native runtime: what XNNPACK takes, and whether the model steps",
     )
+    parser.add_argument(
+        "--time", action="store_true", help="time a step of every signature, at batch 1"
+    )
+    parser.add_argument(
+        "--html", type=Path, metavar="OUT", help="leave one page with all of it there, and pictures"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Show the file; returns the exit status.
 
-    Raises KbengineError or ValueError where the file cannot be read. A broken contract is
-    no failure of this verb.
+    Raises KbengineError or ValueError where the file cannot be read, OSError where the page
+    cannot be written. A broken contract is no failure of this verb.
     """
     import json
     import sys
 
     from rich.console import Console
 
+    from kbengine.inspect.page import write_page
     from kbengine.inspect.report import WIDTH, report
+    from kbengine.inspect.tables import clean
     from kbengine.inspect.view import view
 
-    found = view(args.file, probe=not args.no_probe)
+    if args.time and args.no_probe:
+        raise ValueError("--time needs the runtime, which --no-probe leaves out; leave out one")
+    if args.html:
+        _check_page(args.html, args.file)
+    found = view(args.file, probe=not args.no_probe, timing=args.time)
+    if args.html:
+        write_page(args.html, found)
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     if args.json:
         print(json.dumps(found, indent=1))
         return 0
     width = None if sys.stdout.isatty() else WIDTH
-    report(found, Console(width=width, highlight=False), everything=args.all)
+    console = Console(width=width, highlight=False)
+    report(found, console, everything=args.all)
+    if args.html:
+        console.print(clean(f"The page stands in {args.html}."), markup=False, soft_wrap=True)
     return 0
+
+
+def _check_page(page: Path, file: Path) -> None:
+    """Raise ValueError, before the work, where the page cannot stand or would replace the file."""
+    if not page.parent.is_dir():
+        raise ValueError(f"{page.parent} is no folder; make it, or give --html another path")
+    if page.is_dir():
+        raise ValueError(f"{page} is a folder; give --html the name of a file")
+    if page.exists() and file.exists() and page.samefile(file):
+        raise ValueError(f"{page} is the file to look into; give --html another path")

@@ -125,6 +125,10 @@ class Graph:
     buffers: tuple[NDArray[np.uint8], ...]
     metadata: Mapping[str, int]
 
+    def called(self) -> list[int]:
+        """The subgraphs that signatures call, each once; the main one where none does."""
+        return list(dict.fromkeys(signature.subgraph for signature in self.signatures)) or [0]
+
     def stored(self) -> list[Stored]:
         """All flat data of the file, each stretch of bytes once, in the order of the file."""
         users: dict[int, list[tuple[Subgraph, Tensor]]] = {}

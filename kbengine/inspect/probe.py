@@ -1,6 +1,6 @@
 """What the native runtime makes of a file: a process of its own, for a file may crash it.
 
-    python -m kbengine.inspect.probe FILE
+    python -m kbengine.inspect.probe FILE [--time]
 
 prints JSON lines, each as soon as it is known, so that a crash takes away only what comes
 after it:
@@ -9,6 +9,7 @@ after it:
     {"subgraph": 1, "error": "..."}
     {"stepped": true}          or false with an "error"; of a model
     {"opened": {"vocabulary": 16000, ...}}   or null with an "error"; of a bundle
+    {"timed": 0, "calls": 300, "p50_ms": 0.08, "p99_ms": 0.12}   a subgraph, or with an "error"
 
 The other side is `kbengine.inspect.runtime`.
 """
@@ -27,34 +28,44 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from kbengine.bundle import read_bundle
+from kbengine.bundle import Bundle
 from kbengine.errors import KbengineError
+from kbengine.inspect.graph import read_graph
+from kbengine.inspect.timing import ALL_S, MOST_S, times
 from kbengine.lm.mixture import MixtureModel
 from kbengine.lm.tflite import TFLiteModel
 from kbengine.protocols import LanguageModel
+from kbengine.shipping import read_either
 
 MAX_SUBGRAPHS = 64
 _MEMORY_BYTES = 8 << 30  # a shape in a few bytes may ask for any amount
 
 
-def answers(path: Path) -> Iterator[dict[str, Any]]:
+def answers(path: Path, timing: bool) -> Iterator[dict[str, Any]]:
     """The lines for a file; raises KbengineError for a bundle that can't be read."""
     with path.open("rb") as file:
         is_bundle = file.read(2) == b"PK"
-    if not is_bundle:
+    bundle = read_either(path) if is_bundle else None
+    content = None
+    if bundle is None:
         content = path.read_bytes()
+    elif bundle.manifest["family"] == "lstm-tflite":
+        content = bundle.parts["model"]
+    if content is not None:
         yield from _delegations(content)
         yield _stepped(content)
-        return
-    bundle = read_bundle(path)
-    if bundle.manifest["family"] == "lstm-tflite":
-        yield from _delegations(bundle.parts["model"])
-        yield _stepped(bundle.parts["model"])
+    if bundle is not None:
+        yield _opened(bundle)
+    if content is not None and timing:
+        yield from _times(content)
+
+
+def _opened(bundle: Bundle) -> dict[str, Any]:
+    """How many entries each part has."""
     try:
         model, vocabulary, lexicon, table, held_back, emoji_model, channel = bundle.open()
     except KbengineError as error:
-        yield {"opened": None, "error": str(error)}
-        return
+        return {"opened": None, "error": str(error)}
     counts = {"model": model.vocab_size, "vocabulary": len(vocabulary)}
     counts |= {"lexicon": len(lexicon), "emoji": len(table), "filter": len(held_back)}
     if isinstance(model, MixtureModel):
@@ -63,7 +74,7 @@ def answers(path: Path) -> Iterator[dict[str, Any]]:
         counts["trigger"] = len(emoji_model.emoji)
     if channel is not None:
         counts["channel"] = len(channel.rules)
-    yield {"opened": counts}
+    return {"opened": counts}
 
 
 def _delegations(content: bytes) -> Iterator[dict[str, Any]]:
@@ -76,7 +87,7 @@ def _delegations(content: bytes) -> Iterator[dict[str, Any]]:
             native = interpreter._interpreter
             native.AllocateTensors()  # `allocate_tensors` would refuse while `native` is held
         except (ValueError, RuntimeError) as error:
-            yield {"subgraph": index, "error": " ".join(str(error).split())}
+            yield {"subgraph": index, "error": _told(error)}
             continue
         delegates = [
             {"inputs": native.NodeInputs(i).tolist(), "outputs": native.NodeOutputs(i).tolist()}
@@ -84,6 +95,11 @@ def _delegations(content: bytes) -> Iterator[dict[str, Any]]:
             if native.NodeName(i) == "DELEGATE"
         ]
         yield {"subgraph": index, "delegates": delegates}
+
+
+def _told(error: Exception) -> str:
+    """What the runtime says in one line; now and then, as where memory is short, it is nothing."""
+    return " ".join(str(error).split()) or f"the runtime gave no reason ({type(error).__name__})"
 
 
 def _first(content: bytes, index: int) -> bytes:
@@ -102,7 +118,7 @@ def _stepped(content: bytes) -> dict[str, Any]:
     try:
         fault = _fault(TFLiteModel(content))
     except (KbengineError, ValueError, RuntimeError) as error:
-        fault = " ".join(str(error).split())
+        fault = _told(error)
     return {"stepped": not fault, **({"error": fault} if fault else {})}
 
 
@@ -121,6 +137,17 @@ def _fault(model: LanguageModel) -> str:
     return ""
 
 
+def _times(content: bytes) -> Iterator[dict[str, Any]]:
+    """For every subgraph that a signature calls, how long a call takes."""
+    subgraphs = read_graph(content).called()[:MAX_SUBGRAPHS]
+    for index in subgraphs:
+        try:
+            found = times(_first(content, index), min(MOST_S, ALL_S / len(subgraphs)))
+        except (ValueError, RuntimeError, TypeError, MemoryError) as error:
+            found = {"error": _told(error)}
+        yield {"timed": index, **found}
+
+
 def _limit_memory() -> None:
     """A bound on memory, and no core file, where the system knows such things."""
     if sys.platform != "win32":
@@ -137,7 +164,8 @@ def main() -> int:
     _limit_memory()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever libraries print must not spoil the answers
-    for answer in answers(Path(sys.argv[1])):
+    path, *options = sys.argv[1:]
+    for answer in answers(Path(path), "--time" in options):
         print(json.dumps(answer), file=out, flush=True)
     return 0
 

@@ -15,6 +15,7 @@ from typing import Any
 from kbengine.inspect.graph import Subgraph
 
 TIMEOUT_S = 60.0
+TIMING_S = 60.0  # more where steps are timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Answers:
     """What the runtime said before it ended; `trouble` is how it ended where not well.
 
     stepped: whether the engine's adapter could step the model, None where it was not tried.
-    opened: how many entries each part of a bundle has.
+    opened: how many entries each part of a bundle has. times: of a subgraph by index, as
+    `kbengine.inspect.timing` measures them.
     """
 
     trouble: str = ""
@@ -41,6 +43,7 @@ class Answers:
     step_error: str = ""
     opened: Mapping[str, int] = field(default_factory=dict)
     open_error: str = ""
+    times: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     def delegation(self, subgraph: Subgraph) -> Delegation:
         """What XNNPACK takes of one subgraph."""
@@ -49,15 +52,22 @@ class Answers:
         found = self.delegates[subgraph.index]
         return Delegation(tuple(_replaced(subgraph, d["inputs"], d["outputs"]) for d in found))
 
+    def time(self, subgraph: int) -> Mapping[str, Any]:
+        """calls, p50_ms and p99_ms of a subgraph, or the `error` why they are not known."""
+        return self.times.get(subgraph, {"error": self.trouble or "not asked"})
 
-def ask(path: Path, timeout_s: float = TIMEOUT_S) -> Answers:
-    """Start the child and gather what it says of a file."""
+
+def ask(path: Path, timeout_s: float = TIMEOUT_S, timing: bool = False) -> Answers:
+    """Start the child and gather what it says of a file, with `timing` also how long a step
+    takes, for which it gets TIMING_S more."""
+    timeout_s += TIMING_S if timing else 0.0
     package = Path(__file__).parent.parent.parent
     search = os.pathsep.join([str(package), *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         # -P: a folder that holds models may hold a kbengine.py as well.
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "kbengine.inspect.probe", str(path.resolve())],
+            [sys.executable, "-P", "-m", "kbengine.inspect.probe", str(path.resolve()),
+             *(["--time"] if timing else [])],
             env={**os.environ, "PYTHONPATH": search},
             stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False,
         )  # fmt: skip
@@ -80,7 +90,7 @@ def _trouble(status: int, told: bytes) -> str:
 
 
 def _gather(output: bytes, trouble: str) -> Answers:
-    delegates, errors = {}, {}
+    delegates, errors, times = {}, {}, {}
     rest: dict[str, Any] = {}
     for line in output.splitlines(keepends=True):
         if not line.endswith(b"\n"):
@@ -89,13 +99,15 @@ def _gather(output: bytes, trouble: str) -> Answers:
         error = answer.get("error", "")
         if "delegates" in answer:
             delegates[answer["subgraph"]] = answer["delegates"]
+        elif "timed" in answer:
+            times[answer.pop("timed")] = answer
         elif "subgraph" in answer:
             errors[answer["subgraph"]] = error
         elif "stepped" in answer:
             rest |= {"stepped": answer["stepped"], "step_error": error}
         else:
             rest |= {"opened": answer["opened"] or {}, "open_error": error}
-    return Answers(trouble, delegates, errors, **rest)
+    return Answers(trouble, delegates, errors, times=times, **rest)
 
 
 def _replaced(subgraph: Subgraph, inputs: list[int], outputs: list[int]) -> tuple[int, ...]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kbengine.bundle import read_bundle
+from kbengine import shipping
 from kbengine.errors import BundleError, ModelError
 from kbengine.inspect.contract import check
 from kbengine.inspect.duplicates import duplicates
@@ -25,17 +26,20 @@ from kbengine.inspect.graph import (
     Tensor,
     read_graph,
 )
-from kbengine.inspect.parts import Archive, read_archive
+from kbengine.inspect.parts import Archive, read_archive, restored
 from kbengine.inspect.runtime import Answers, ask
 
 MAX_FILE_BYTES = 4 << 30
+SHIPPED = "shipped bundle"
 NOT_ASKED = "the runtime was not asked"
 
 View = dict[str, Any]
+Buffers = tuple[NDArray[np.uint8], ...]
 
 
-def view(path: Path, probe: bool = True) -> View:
-    """What a `.tflite` or a bundle holds; without `probe` the native runtime is left out.
+def view(path: Path, probe: bool = True, timing: bool = False) -> View:
+    """What a `.tflite` or a bundle holds; without `probe` the native runtime is left out,
+    with `timing` it tells as well how long a step takes.
 
     Raises ModelError or BundleError where the file cannot be read, ValueError where there
     is none.
@@ -48,33 +52,38 @@ def view(path: Path, probe: bool = True) -> View:
     with path.open("rb") as file:
         head = file.read(8)
     if head[:2] == b"PK":
-        return {"file": str(path), "bytes": size, **_bundle(path, probe)}
+        return {"file": str(path), "bytes": size, **_bundle(path, probe, timing)}
     if head[4:8] != IDENTIFIER:
         raise ModelError(f"{path} is neither a .tflite nor a bundle; give one of these")
     try:
         graph = read_graph(path.read_bytes())
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    answers = ask(path) if probe else Answers(NOT_ASKED)
-    found = {"model": _model(graph, answers), "contract": _contract(graph, answers)}
-    return {"file": str(path), "bytes": size, "kind": "model", "bundle": None, **found}
+    answers = ask(path, timing=timing) if probe else Answers(NOT_ASKED)
+    shown = {"file": str(path), "bytes": size, "kind": "model", "bundle": None}
+    return {**shown, **_graph(graph, answers, timing)}
 
 
-def _bundle(path: Path, probe: bool) -> View:
+def _bundle(path: Path, probe: bool, timing: bool) -> View:
     archive = read_archive(path)
     answers = Answers(NOT_ASKED)
     error = ""
+    shipped = archive.manifest.get("format") == shipping.FORMAT
+    parts: Mapping[str, bytes] = {}
     try:
-        read_bundle(path)
+        parts = shipping.read_either(path).parts
     except BundleError as found:
         # The native runtime is not to get what is not what the manifest says.
         answers = Answers("the bundle does not open, so the runtime was not asked")
         error = str(found)
     else:
         if probe:
-            answers = ask(path)
-            error = answers.open_error or answers.trouble
-    shown: View = {"kind": "bundle", "bundle": _members(archive, answers, error)}
+            answers = ask(path, timing=timing)
+            error = answers.open_error or ("" if answers.opened else answers.trouble)
+    if shipped:
+        archive = restored(archive, parts)
+    kind = SHIPPED if shipped else "bundle"
+    shown: View = {"kind": kind, "bundle": _members(archive, answers, error)}
     content = archive.part("model") or b""
     if content[4:8] != IDENTIFIER:
         return {**shown, "model": None, "contract": None}
@@ -83,7 +92,7 @@ def _bundle(path: Path, probe: bool) -> View:
     except ModelError as found:
         shown["bundle"]["error"] = error or str(found)
         return {**shown, "model": None, "contract": None}
-    return {**shown, "model": _model(graph, answers), "contract": _contract(graph, answers)}
+    return {**shown, **_graph(graph, answers, timing)}
 
 
 def _members(archive: Archive, answers: Answers, error: str) -> View:
@@ -134,6 +143,18 @@ def _is_text(data: bytes) -> bool:
     return b"\0" not in data
 
 
+def _graph(graph: Graph, answers: Answers, timing: bool) -> View:
+    model = {**_model(graph, answers), "times": _times(graph, answers) if timing else None}
+    return {"model": model, "contract": _contract(graph, answers)}
+
+
+def _times(graph: Graph, answers: Answers) -> list[View]:
+    """A row for each signature, for the main subgraph (signature None) where there is none."""
+    names: list[tuple[str | None, int]] = [(s.name, s.subgraph) for s in graph.signatures]
+    rows = names or [(None, index) for index in graph.called()]
+    return [{"signature": name, "subgraph": i, **answers.time(i)} for name, i in rows]
+
+
 def _contract(graph: Graph, answers: Answers) -> View:
     rules = check(graph, answers.stepped, answers.step_error or answers.trouble)
     verdicts = {rule.kept for rule in rules}
@@ -142,7 +163,7 @@ def _contract(graph: Graph, answers: Answers) -> View:
 
 
 def _model(graph: Graph, answers: Answers) -> View:
-    subgraphs = [_subgraph(s, answers) for s in graph.subgraphs]
+    subgraphs = [_subgraph(s, graph.buffers, answers) for s in graph.subgraphs]
     stored = [_stored(s) for s in sorted(graph.stored(), key=lambda s: -s.data.nbytes)]
     rest = graph.file_bytes - sum(row["bytes"] for row in stored)
     return {
@@ -183,7 +204,7 @@ def _signature(signature: Signature, graph: Graph) -> View:
     }
 
 
-def _subgraph(subgraph: Subgraph, answers: Answers) -> View:
+def _subgraph(subgraph: Subgraph, buffers: Buffers, answers: Answers) -> View:
     """part: the number of the stretch in which XNNPACK runs an op, None where it doesn't.
     xnnpack_least: whether there are ops without outputs, of which it can't be told."""
     delegation = answers.delegation(subgraph)
@@ -197,7 +218,7 @@ def _subgraph(subgraph: Subgraph, answers: Answers) -> View:
         "xnnpack_least": any(not op.outputs for op in subgraph.ops),
         "xnnpack_error": delegation.error,
         "ops": [{**asdict(op), "part": part.get(i)} for i, op in enumerate(subgraph.ops)],
-        "tensors": [_tensor(tensor) for tensor in subgraph.tensors],
+        "tensors": [_tensor(tensor, buffers[tensor.buffer].nbytes) for tensor in subgraph.tensors],
     }
 
 
@@ -213,13 +234,15 @@ def _ops(subgraphs: list[View]) -> list[View]:
     ]
 
 
-def _tensor(tensor: Tensor) -> View:
+def _tensor(tensor: Tensor, n_bytes: int) -> View:
+    """bytes: of its constant data in the file, 0 where it has none."""
     return {
         "index": tensor.index,
         "name": tensor.name,
         "type": tensor.type,
         "shape": list(tensor.signature),
         "buffer": tensor.buffer,
+        "bytes": n_bytes,
         "variable": tensor.variable,
         "sparse": tensor.sparse,
         "external": tensor.external,
