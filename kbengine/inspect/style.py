@@ -30,7 +30,7 @@ body {
   background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif;
 }
 h1 { margin: 0; font-size: 1.7rem; overflow-wrap: anywhere; }
-h2 { margin: 0 0 0.6rem; font-size: 1.15rem; }
+h2 { margin: 0 0 0.6rem; font-size: 1.15rem; overflow-wrap: anywhere; }
 p { margin: 0.3rem 0; overflow-wrap: anywhere; }
 a { color: var(--link); }
 .faint { color: var(--faint); }
