@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kbengine.errors import KbengineError
-from train import cache, calibrate, channel, mixture, names, phrases, quantize, serving, sizes
+from train import cache, calibrate, channel, echo, mixture, names, phrases, quantize, serving, sizes
 from train.compare import command as compare
+from train.convert import command as convert
 from train.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ TOOLS = {
     "calibrate": calibrate,
     "channel": channel,
     "compare": compare,
+    "convert": convert,
+    "echo": echo,
     "mixture": mixture,
     "names": names,
     "phrases": phrases,

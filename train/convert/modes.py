@@ -15,7 +15,7 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -32,14 +32,12 @@ WEIGHT_BYTES: Mapping[str, float] = {
 MODES = tuple(WEIGHT_BYTES)
 NEED_SAMPLES = frozenset(("int8", "16x8"))
 
-Function = tf.types.experimental.ConcreteFunction
+Function: TypeAlias = "tf.types.experimental.ConcreteFunction"
 Feed = Mapping[str, NDArray[Any]]
 Samples = Mapping[str, Sequence[Feed]]
 
 
-def convert(
-    signatures: Mapping[str, Function], mode: str, samples: Samples | None = None
-) -> bytes:
+def convert(signatures: Mapping[str, Function], mode: str, samples: Samples | None = None) -> bytes:
     """A `.tflite` with these signatures, unchecked.
 
     signatures: functions of named tensors that give a dict of them. samples: for each signature
@@ -51,6 +49,8 @@ def convert(
         raise ValueError(f"{mode!r} is no mode; give one of {', '.join(MODES)}")
     if mode in NEED_SAMPLES and not (samples and all(samples.get(name) for name in signatures)):
         raise ValueError(f"the mode {mode} needs representative inputs for every signature")
+    if mode == "16x8":
+        return _16x8(signatures, samples or {})
     content = _converted(signatures, lambda converter: _SETTINGS[mode](converter, samples or {}),
                          f"in the mode {mode}")  # fmt: skip
     return _with_int4(content) if mode == "int4" else content
@@ -116,19 +116,33 @@ def _int8(converter: Any, samples: Samples) -> None:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
 
 
-def _16x8(converter: Any, samples: Samples) -> None:
-    _dynamic(converter, samples)
-    converter.representative_dataset = _dataset(samples)
-    # The second set: what has no int16 kernel stays float.
-    converter.target_spec.supported_ops = [
-        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-        tf.lite.OpsSet.TFLITE_BUILTINS,
-    ]
+_FLOAT_ENDS = [
+    {"regex": ".*", "operation": end, "algorithm_key": "no_quantize"} for end in ("INPUT", "OUTPUT")
+]
+
+
+def _16x8(signatures: Mapping[str, Function], samples: Samples) -> bytes:
+    def settings(converter: Any) -> None:
+        _dynamic(converter, samples)
+        converter.representative_dataset = _dataset(samples)
+        # The second set: what has no int16 kernel stays float.
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+            tf.lite.OpsSet.TFLITE_BUILTINS,
+        ]
+
+    try:
+        return _converted(signatures, settings, "in the mode 16x8")
+    except ModelError:
+        # It trips over integers that are reckoned with, as Keras does with the index of a table.
+        return _quantized(
+            _converted(signatures, lambda c: _plain(c, {}), "in the mode 16x8"),
+            [*_recipes("16x8").static_wi8_ai16(), *_FLOAT_ENDS], samples, "16x8",
+        )  # fmt: skip
 
 
 _SETTINGS: Mapping[str, Callable[[Any, Samples], None]] = {
-    "float32": _plain, "float16": _float16, "dynamic": _dynamic, "int8": _int8, "16x8": _16x8,
-    "int4": _plain,
+    "float32": _plain, "float16": _float16, "dynamic": _dynamic, "int8": _int8, "int4": _plain,
 }  # fmt: skip
 
 
@@ -143,16 +157,44 @@ def _dataset(samples: Samples) -> Callable[[], Iterator[tuple[str, dict[str, NDA
 
 def _with_int4(content: bytes) -> bytes:
     """The products of a float file in int4. Raises ModelError where that can't be."""
+    recipe = _recipes("int4")
     try:
-        from ai_edge_quantizer import quantizer, recipe
+        return _quantized(content, recipe.dynamic_wi4b32_afp32(), None, "int4")
+    except ModelError:  # rows that no blocks of 32 fill
+        return _quantized(content, recipe.dynamic_wi4_afp32(), None, "int4")
+
+
+def _recipes(mode: str) -> Any:
+    try:
+        from ai_edge_quantizer import recipe
     except ImportError:
         raise ModelError(
-            "the mode int4 needs the package ai-edge-quantizer; `pip install ai-edge-quantizer`"
+            f"the mode {mode} needs the package ai-edge-quantizer; `pip install ai-edge-quantizer`"
         ) from None
+    return recipe
+
+
+def _quantized(content: bytes, recipe: Any, samples: Samples | None, mode: str) -> bytes:
+    """A float file by Google's own quantizer of such files, which the converter has no int4 of,
+    and which leaves integers alone in 16x8."""
+    from ai_edge_quantizer import calibrator, quantizer, recipe_manager
+    from ai_edge_quantizer.utils.qsv_utils import min_max_update
+
     try:
         with quiet_stderr(), contextlib.redirect_stdout(io.StringIO()):
             work = quantizer.Quantizer(content)
-            work.load_quantization_recipe(recipe.dynamic_wi4b32_afp32())
-            return bytes(work.quantize().quantized_model)
+            work.load_quantization_recipe(recipe)
+            ranges = None
+            if samples is not None:
+                # Its own `calibrate` takes a moving average of the ranges, which cuts off the
+                # few large values of a state.
+                wanted = recipe_manager.RecipeManager()
+                wanted.load_quantization_recipe(recipe)
+                measured = calibrator.Calibrator(
+                    content, num_threads=1, qsv_update_func=min_max_update
+                )
+                measured.calibrate({n: list(feeds) for n, feeds in samples.items()}, wanted)
+                ranges = measured.get_model_qsvs()
+            return bytes(work.quantize(ranges).quantized_model)
     except (ValueError, RuntimeError, NotImplementedError, KeyError) as error:
-        raise ModelError(f"the quantizer gives up in the mode int4: {_first(error)}") from error
+        raise ModelError(f"the quantizer gives up in the mode {mode}: {_first(error)}") from error

@@ -1,0 +1,96 @@
+"""A model of ours as a source: a bundle, a work folder, a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from kbengine.vocab import BOS
+from train.convert.modes import convert
+from train.convert.source import Source, Variable, make_entry
+from train.model import ModelOptions, RecurrentLM
+from train.plainstep import PlainStep
+from train.stages import JUDGED_PIECES
+from train.trained import Trained, read_trained
+
+
+def read_ours(path: Path) -> Source:
+    """The two entries that the engine steps, `state` and `logits`. In the modes `dynamic` and
+    `int4` it is converted as `train export` does, so that the table is stored once.
+
+    Raises ModelError, BundleError or ValueError where there is no such model.
+    """
+    trained = read_trained(path)
+    step = PlainStep(trained.weights)
+    piece, state = step.inputs()
+
+    def logits(piece: tf.Tensor, state: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores, after = step(piece, state)
+        return {"logits": scores, "state": after}
+
+    def advance(piece: tf.Tensor, state: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"state": step.after(piece, state)}
+
+    specs = {"piece": piece, "state": state}
+    entries = (make_entry("logits", logits, specs), make_entry("state", advance, specs))
+    variables = tuple(
+        Variable.of(name, values.shape, tf.dtypes.as_dtype(values.dtype))
+        for name, values in sorted(trained.weights.items())
+    )
+    what = "the best weights" if trained.exact else "what the int8 weights stand for"
+    return Source(
+        f"a model of ours, {trained.name}: {what}",
+        entries,
+        variables,
+        converters={"dynamic": _exported(trained, path), "int4": _int4(trained, path)},
+        vocabulary=trained.vocabulary,
+    )
+
+
+def _exported(trained: Trained, path: Path) -> Callable[[], bytes]:
+    """The int8 file: that of the bundle or run, or a new one."""
+
+    def content() -> bytes:
+        if trained.step_model is not None:
+            return trained.step_model
+        from train.export import convert as export
+
+        return export(_model(trained), _judged(path, trained.pieces))
+
+    return content
+
+
+def _int4(trained: Trained, path: Path) -> Callable[[], bytes]:
+    """The exported graph with its products in int4: rows are read from a table that stays int8,
+    as the runtime reads none of int4."""
+
+    def content() -> bytes:
+        from train.export import StepModule
+        from train.spread import spread
+
+        weights = spread(_model(trained), _judged(path, trained.pieces))
+        state, logits = StepModule(weights, len(weights["gain"]) // 4).signatures()
+        functions = {
+            "state": state.get_concrete_function(), "logits": logits.get_concrete_function()
+        }  # fmt: skip
+        return convert(functions, "int4")
+
+    return content
+
+
+def _model(trained: Trained) -> RecurrentLM:
+    model = RecurrentLM(ModelOptions(trained.pieces, trained.width, trained.cells))
+    model.assign_by_name(trained.weights)
+    return model
+
+
+def _judged(path: Path, pieces: int) -> np.ndarray:
+    """Pieces by which the loudness of cells is judged: dev text of the run, or any."""
+    for folder in (path, path.parent, path.parent.parent):
+        if (folder / "dev.npy").exists():
+            dev = np.load(folder / "dev.npy")[:JUDGED_PIECES]
+            return np.concatenate([[BOS], dev]).astype(np.int64)
+    return np.random.default_rng(1).integers(0, pieces, JUDGED_PIECES)
