@@ -2,7 +2,8 @@
 
 A point is a model; its figures are the means over sets of text, each set counting once. They
 come from results of ``kbengine eval --out``, or of a bench that writes `data`, `measures`,
-`latency` and `model_mb`.
+`latency` and `model_mb`. With ``--modes`` models themselves are given, and converted and measured
+in quantization modes (`train.sizemodes`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-HELP = "keystrokes saved against bundle size and time of a key press, from results"
+from train.files import write_json
+from train.pieces import DEFAULT_TEXT
+
+HELP = "accuracy against bytes and time: of bundles, from results; of quantization modes"
+STEPS = 2000  # of a text in each mode
 _COLOUR = "#1f5a92"
 
 
@@ -267,15 +272,29 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     add = parser.add_argument
     add("results", nargs="+", metavar="LABEL=FILE[,FILE...]",
-        help="a model and its results of `kbengine eval --out`")  # fmt: skip
+        help="a model and its results of `kbengine eval --out`; with --modes a .bundle or a "
+        "--work folder of `python -m train fit`")  # fmt: skip
     add("--out", type=Path, metavar="FILE.png", help="leave a picture")
     add("--markdown", action="store_true", help="print the table as Markdown")
+    add("--modes", metavar="MODE,...",
+        help="convert each model in these and compare: float32, float16, dynamic, int8, 16x8, "
+        "int4")  # fmt: skip
+    add("--text", type=Path, nargs="+", default=[DEFAULT_TEXT], metavar="FILE",
+        help="with --modes: what they are measured on (default: data/chat_dev.txt)")  # fmt: skip
+    add("--steps", type=int, default=STEPS,
+        help="with --modes: so many pieces of it at most (default: %(default)s)")  # fmt: skip
+    add("--json", type=Path, metavar="FILE", help="with --modes: leave all figures")
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the table, and leave the picture. Raises ValueError or OSError."""
     if args.out and (args.out.is_dir() or not args.out.absolute().parent.is_dir()):
         raise ValueError(f"{args.out} cannot be written; give a file in a folder that exists")
+    if args.modes is not None:
+        _run_modes(args)
+        return
+    if args.json:
+        raise ValueError("--json goes with --modes")
     found = read_labels(args.results)
     common = common_sets(found)
     shown, told = sizes(found, common), about(found, common)
@@ -285,4 +304,23 @@ def run(args: argparse.Namespace) -> None:
         print(f"{markdown(shown)}\n")
     else:
         print_table(shown)
+    print(told)
+
+
+def _run_modes(args: argparse.Namespace) -> None:
+    """The same for models in quantization modes."""
+    from train import sizemodes
+
+    shown, told = sizemodes.run(args.results, args.modes.split(","), args.text, args.steps)
+    if args.out:
+        sizemodes.draw(args.out, shown, told)
+    if args.json:
+        write_json(args.json, sizemodes.to_json(shown, told))
+    if args.markdown:
+        print(f"{sizemodes.markdown(shown)}\n")
+    else:
+        sizemodes.print_table(shown)
+    for row in shown:
+        if row.why:
+            print(f"{row.label}, {row.mode}: {row.why}")
     print(told)

@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> None:
             make_folder(path.absolute().parent, option)
     trained = read_trained(args.bundle)
     pieces = read_pieces(args.text, trained.vocabulary, plan.steps + 1)
-    total = plan.runs * len(plan.kinds)
-    with Progress("comparing", total, "process") as bar:
+    total = plan.runs * sum(map(plan.steps_of, plan.kinds))
+    with Progress("comparing", total, "step") as bar:
         measured = measure(trained, pieces, plan, bar.step)
     text = ", ".join(path.name for path in args.text)
     found = figures.figures(measured, plan, trained.name, text)

@@ -60,7 +60,7 @@ def measure(
     trained: Trained, pieces: NDArray[np.int32], plan: Plan, tick: Callable[[float], None]
 ) -> Measured:
     """Every kind in a process of its own, `plan.runs` times, every other time from the last to the
-    first. tick: gets the share that is done of one process, now and then.
+    first. tick: gets how many steps were done since it was called before.
 
     Raises ModelError where a process fails, or where its predictions are others.
     """
@@ -124,7 +124,7 @@ def _run(
         ) as child:  # fmt: skip
             assert child.stdout is not None
             while child.stdout.read(1):
-                tick(1 / DOTS)
+                tick(steps / DOTS)
     if child.returncode:
         last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         why = last[0] if last else f"it ended with status {child.returncode}"
