@@ -19,6 +19,7 @@ from train.__main__ import main
 from train.convert import command
 from train.convert.conversion import Converted, Plan, make
 from train.convert.modes import MODES, WEIGHT_BYTES
+from train.convert.onestep import one_step
 from train.convert.readers import of_keras, read_source
 from train.convert.source import Source
 from train.convert.steps import Material, index_range, make_feeds, read_material
@@ -92,6 +93,13 @@ def test_the_range_of_an_index_is_that_of_its_table() -> None:
     assert max(int(feed["token"].max()) for feed in feeds.feeds) < WORDS
     assert "by chance" in feeds.told["token"]
     assert make_feeds(entry, 5, TEXT).feeds[3]["token"].tolist() == [PIECES[3]]
+
+
+def test_a_sequential_model(tmp_path: Path) -> None:
+    layers = [keras.Input((6,), name="x"), keras.layers.Dense(4, activation="relu")]
+    keras.Sequential(layers).save(tmp_path / "plain.keras")
+    (row,) = converted(read_source(str(tmp_path / "plain.keras"))).deviations["step"]
+    assert row.share < 1e-5
 
 
 # A two-layer LSTM cell
@@ -281,3 +289,90 @@ def test_layers_of_ones_own_are_imported(tmp_path: Path, monkeypatch: pytest.Mon
     assert main(asked) == 0
     (got,) = stepper(out.read_bytes())(x=np.ones((1, 4), np.float32)).values()
     assert got.tolist() == [[2, 2, 2, 2]]
+
+
+# One step of what reads sequences
+
+
+def _stacked() -> keras.Model:
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    rows = keras.layers.Embedding(WORDS, 8)(tokens)
+    rows = keras.layers.LSTM(12, return_sequences=True, name="lower")(rows)
+    rows = keras.layers.TimeDistributed(keras.layers.Dense(10, activation="tanh"))(rows)
+    rows = keras.layers.Dropout(0.5)(rows)
+    rows, *_ = keras.layers.GRU(12, return_sequences=True, return_state=True, name="upper")(rows)
+    return keras.Model(tokens, keras.layers.Dense(WORDS, name="scores")(rows), name="stacked")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        foreign.rolled("LSTM"),
+        foreign.rolled("GRU"),
+        foreign.rolled("SimpleRNN"),
+        _stacked(),
+        keras.Sequential(
+            [
+                keras.Input((None, 5), name="x"),
+                keras.layers.RNN([keras.layers.LSTMCell(6), keras.layers.LSTMCell(6)]),
+                keras.layers.Dense(3),
+            ]
+        ),
+    ],
+    ids=["LSTM", "GRU", "SimpleRNN", "stacked", "cells in a Sequential"],
+)
+def test_a_rolled_model_becomes_a_step(model: keras.Model) -> None:
+    """Stepped over a sequence it says what the model says of the sequence."""
+    made = converted(one_step(model))
+    (each,) = made.stepped
+    states = {pair.into: pair.out for pair in each.pairs}
+    assert states == {n: n for n in each.entry.inputs if "_state_" in n}
+    ops = {op.name for subgraph in made.graph.subgraphs for op in subgraph.ops}
+    assert "WHILE" not in ops
+    assert not made.troubles
+    step = stepper(made.content)
+    (name,) = set(each.entry.inputs) - set(states)
+    rng = np.random.default_rng(5)
+    if name == "tokens":
+        sequence = rng.integers(0, WORDS, (1, 9)).astype(np.int32)
+    else:
+        sequence = rng.normal(0, 1, (1, 9, 5)).astype(np.float32)
+    state = {n: np.zeros([1, each.entry.inputs[n].shape[1]], np.float32) for n in states}
+    said = []
+    for t in range(9):
+        out = step(**{name: sequence[:, t]}, **state)
+        state = {n: out[n] for n in states}
+        said.append(out["output"])
+    wanted = np.asarray(model(sequence, training=False))
+    got = np.stack(said, axis=1) if wanted.ndim == 3 else said[-1]
+    assert np.allclose(got, wanted, atol=1e-5)
+
+
+def test_what_reads_backwards_is_no_step(tmp_path: Path) -> None:
+    x = keras.Input((None, 4), name="x")
+    both = keras.layers.Bidirectional(keras.layers.LSTM(3), name="both")(x)
+    with pytest.raises(ValueError, match="both reads backwards"):
+        one_step(keras.Model(x, both))
+    back = keras.layers.GRU(3, go_backwards=True, name="back")(x)
+    with pytest.raises(ValueError, match="back reads backwards"):
+        one_step(keras.Model(x, back))
+    with pytest.raises(ValueError, match="no recurrent layer"):
+        one_step(foreign.mobilenet())
+    mean = keras.layers.GlobalAveragePooling1D()(keras.layers.LSTM(3, return_sequences=True)(x))
+    with pytest.raises(ValueError, match="the time of a sequence"):
+        one_step(keras.Model(x, mean))
+    begun = keras.layers.LSTM(3)(x, initial_state=[x[:, 0, :3], x[:, 0, 1:]])
+    with pytest.raises(ValueError, match="build the step by hand"):
+        one_step(keras.Model(x, begun))
+
+
+def test_the_verb_takes_a_rolled_model_as_a_step(tmp_path: Path) -> None:
+    foreign.rolled().save(tmp_path / "rolled.keras")
+    out = tmp_path / "step.tflite"
+    asked = ["convert", str(tmp_path / "rolled.keras"), "--step", "--out", str(out)]
+    assert main([*asked, "--steps", "10"]) == 0
+    got = stepper(out.read_bytes())(
+        tokens=np.array([3], np.int32),
+        **{f"reader_state_{n}": np.zeros((1, CELLS), np.float32) for n in (0, 1)},
+    )
+    assert set(got) == {"output", "reader_state_0", "reader_state_1"}

@@ -37,6 +37,8 @@ def source_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a function takes, in order: piece:int32[?] state:float32[?,64]")  # fmt: skip
     add("--import", nargs="+", default=[], dest="modules", metavar="MODULE",
         help="import these first: they register a Keras model's own layers")  # fmt: skip
+    add("--step", action="store_true",
+        help="take a Keras model that reads sequences as one step of itself")  # fmt: skip
     add("--signature", nargs="+", default=[], metavar="NAME",
         help="of a SavedModel or model of ours (default: all)")  # fmt: skip
 
@@ -72,7 +74,9 @@ def read(args: argparse.Namespace) -> Source:
     """The source that the options tell of."""
     from train.convert.readers import Wishes, read_source
 
-    wishes = Wishes(args.checkpoint, args.inputs, args.outputs, args.declared, args.modules)
+    wishes = Wishes(
+        args.checkpoint, args.inputs, args.outputs, args.declared, args.modules, args.step
+    )  # fmt: skip
     return read_source(args.source, wishes).only(args.signature)
 
 

@@ -18,25 +18,29 @@ import keras
 import tensorflow as tf
 
 from train.convert.graphdef import read_graphdef
+from train.convert.onestep import functional_of, one_step
 from train.convert.source import Entry, Source, Specs, Variable, clean, first_line, make_entry, spec
 
 WHAT = (
     "a .keras or .h5 file, a SavedModel folder, a .pb or .pbtxt, MODULE:FUNCTION, or a model of "
     "ours (a .bundle, a --work folder or its checkpoint)"
 )
+KERAS = (".keras", ".h5", ".hdf5")
 _INPUT_RE = re.compile(r"([A-Za-z]\w*):(\w+)\[([\d,?\s]*)\]")
 
 
 @dataclass(frozen=True)
 class Wishes:
     """What is not left to be found. inputs, outputs: tensors of a graph. declared: inputs of a
-    function, ``NAME:TYPE[SHAPE]``. modules: imported first, for the layers that they register."""
+    function, ``NAME:TYPE[SHAPE]``. modules: imported first, for the layers that they register.
+    step: one step of a Keras model that reads sequences, see `train.convert.onestep`."""
 
     checkpoint: Path | None = None
     inputs: Sequence[str] = ()
     outputs: Sequence[str] = ()
     declared: Sequence[str] = ()
     modules: Sequence[str] = ()
+    step: bool = False
 
 
 def read_source(source: str, wishes: Wishes | None = None) -> Source:
@@ -45,9 +49,12 @@ def read_source(source: str, wishes: Wishes | None = None) -> Source:
     for module in wishes.modules:
         _import(module)
     path = Path(source)
+    keras_source = path.suffix in KERAS or not path.exists()
+    if wishes.step and not keras_source:
+        raise ValueError(f"--step takes apart Keras models alone; {source} is none")
     if not path.exists():
         if re.fullmatch(r"[\w.]+:[\w.]+", source):
-            return _of_function(source, wishes.declared)
+            return _of_function(source, wishes.declared, wishes.step)
         raise ValueError(f"{source} is not there; give {WHAT}")
     if (path / "saved_model.pb").exists():
         return _of_saved_model(path)
@@ -55,8 +62,8 @@ def read_source(source: str, wishes: Wishes | None = None) -> Source:
         return _of_saved_model(path.parent)
     if path.suffix in (".pb", ".pbtxt"):
         return read_graphdef(path, wishes.checkpoint, wishes.inputs, wishes.outputs)
-    if path.suffix in (".keras", ".h5", ".hdf5"):
-        return _of_keras_file(path)
+    if path.suffix in KERAS:
+        return _of_keras_file(path, wishes.step)
     if path.suffix == ".tflite":
         raise ValueError(f"{path} is converted already; see it with `kbengine inspect`")
     if path.is_dir() or path.suffix in (".bundle", ".npz"):
@@ -69,7 +76,7 @@ def read_source(source: str, wishes: Wishes | None = None) -> Source:
 # Keras
 
 
-def _of_keras_file(path: Path) -> Source:
+def _of_keras_file(path: Path, step: bool) -> Source:
     if path.name.endswith(".weights.h5"):
         raise ValueError(f"{path} holds weights alone; save the model whole, with model.save")
     try:
@@ -79,28 +86,24 @@ def _of_keras_file(path: Path) -> Source:
             f"{path} is no Keras model that can be loaded here ({first_line(error)}); for layers "
             "of your own give --import the module that registers them"
         ) from error
-    return of_keras(model)
+    return one_step(_with_inputs(model)) if step else of_keras(model)
 
 
 def of_keras(model: keras.Model) -> Source:
     """A Keras model with known inputs. Raises ValueError where they are not known."""
-    if not getattr(model, "inputs", None):
-        raise ValueError(
-            f"the model {model.name} has no known inputs: it is a class of its own that was not "
-            "built by Input layers; wrap it in a function and give MODULE:FUNCTION"
-        )
-    into = keras.tree.flatten(model.input)
+    struct = functional_of(_with_inputs(model)).input
+    into = keras.tree.flatten(struct)
     names: dict[str, Any] = {}
     for tensor in into:
         names[clean(tensor.name, names)] = tensor
-    outputs = keras.tree.flatten(model.output)
+    outputs = model.outputs
     gives: list[str] = []
     for n, tensor in enumerate(outputs):
         known = model.output_names[n] if len(model.output_names) == len(outputs) else tensor.name
         gives.append(clean(known, gives))
 
     def function(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        given = keras.tree.pack_sequence_as(model.input, [tensors[n] for n in names])
+        given = keras.tree.pack_sequence_as(struct, [tensors[n] for n in names])
         found = keras.tree.flatten(model(given, training=False))
         return dict(zip(gives, found, strict=True))
 
@@ -111,6 +114,15 @@ def of_keras(model: keras.Model) -> Source:
     layers = {layer.name: type(layer).__name__ for layer in _layers(model)}
     kind = f"a Keras model, {model.name}, of {len(model.layers)} layers"
     return Source(kind, (make_entry("step", function, specs),), variables, layers=layers)
+
+
+def _with_inputs(model: keras.Model) -> keras.Model:
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            f"the model {model.name} has no known inputs: it is a class of its own that was not "
+            "built by Input layers; wrap it in a function and give MODULE:FUNCTION"
+        )
+    return model
 
 
 def _layers(model: keras.Model) -> list[keras.Layer]:
@@ -175,7 +187,7 @@ def _of_signature(name: str, signature: Any) -> Entry:
 # Functions
 
 
-def _of_function(source: str, declared: Sequence[str]) -> Source:
+def _of_function(source: str, declared: Sequence[str], step: bool) -> Source:
     module_name, _, path = source.partition(":")
     found: Any = _import(module_name)
     for part in path.split("."):
@@ -183,7 +195,7 @@ def _of_function(source: str, declared: Sequence[str]) -> Source:
             raise ValueError(f"{module_name} has no {path}; give MODULE:FUNCTION")
         found = getattr(found, part)
     if isinstance(found, keras.Model):
-        return of_keras(found)
+        return one_step(_with_inputs(found)) if step else of_keras(found)
     name = clean(path.rpartition(".")[2])
     specs = _declared(declared) or _own_specs(found)
     if not specs:

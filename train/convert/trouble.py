@@ -120,7 +120,7 @@ def _rolled(kind: str, name: str, layers: Mapping[str, str]) -> str:
     cell = f"{layer}Cell" if layer in ("LSTM", "GRU", "SimpleRNN") else "its cell"
     return (
         f"it rolls over time inside of the graph: call {cell} once, with the state as inputs and "
-        "outputs, and loop outside"
+        f"outputs, and loop outside{' (--step does so)' if layer else ''}"
     )
 
 
