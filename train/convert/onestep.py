@@ -26,9 +26,8 @@ def one_step(model: keras.Model) -> Source:
     states = _states(model)
     given = {clean(t.name): t for t in keras.tree.flatten(functional.input)}
     steps = {n: _without_time(n, t) for n, t in given.items()}
-    outputs = [
-        clean(name) for name in (model.output_names if len(model.outputs) > 1 else ["output"])
-    ]
+    many = len(functional.outputs) > 1
+    outputs = [clean(name) for name in (functional.output_names if many else ["output"])]
 
     def function(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         after: dict[str, tf.Tensor] = {}
@@ -119,10 +118,9 @@ def _check(
         n: rng.integers(0, 2, (1, CHECKED_STEPS, *t.shape[2:])).astype(t.dtype)
         for n, t in given.items()
     }
-    whole = keras.tree.flatten(
-        model(keras.tree.pack_sequence_as(functional_of(model).input, [tf.constant(a) for a in sequence.values()]),
-              training=False)
-    )  # fmt: skip
+    fed = [tf.constant(values) for values in sequence.values()]
+    struct = keras.tree.pack_sequence_as(functional_of(model).input, fed)
+    whole = keras.tree.flatten(model(struct, training=False))
     carried = {n: np.zeros([1, *s.shape[1:]], s.dtype.as_numpy_dtype) for n, s in states.items()}
     said = []
     for t in range(CHECKED_STEPS):

@@ -91,19 +91,17 @@ def _of_keras_file(path: Path, step: bool) -> Source:
 
 def of_keras(model: keras.Model) -> Source:
     """A Keras model with known inputs. Raises ValueError where they are not known."""
-    struct = functional_of(_with_inputs(model)).input
-    into = keras.tree.flatten(struct)
+    graph = functional_of(_with_inputs(model))
     names: dict[str, Any] = {}
-    for tensor in into:
+    for tensor in keras.tree.flatten(graph.input):
         names[clean(tensor.name, names)] = tensor
-    outputs = model.outputs
     gives: list[str] = []
-    for n, tensor in enumerate(outputs):
-        known = model.output_names[n] if len(model.output_names) == len(outputs) else tensor.name
-        gives.append(clean(known, gives))
+    for n, tensor in enumerate(graph.outputs):
+        same = len(graph.output_names) == len(graph.outputs)
+        gives.append(clean(graph.output_names[n] if same else tensor.name, gives))
 
     def function(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        given = keras.tree.pack_sequence_as(struct, [tensors[n] for n in names])
+        given = keras.tree.pack_sequence_as(graph.input, [tensors[n] for n in names])
         found = keras.tree.flatten(model(given, training=False))
         return dict(zip(gives, found, strict=True))
 
