@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: repl test soak train-env format picture clean
+.PHONY: repl test soak train-env compare format picture clean
 
 repl: $(VENV)/.run
 	$(BIN)/python -m kbengine repl
@@ -19,6 +19,10 @@ soak: $(VENV)/.dev
 	KBENGINE_SOAK=1 $(BIN)/python -m pytest -m soak
 
 train-env: $(VENV)/.dev
+
+# One model in TensorFlow, Keras and TFLite (docs/compare.md): some ten minutes.
+compare: $(VENV)/.dev
+	$(BIN)/python -m train compare --json runs/compare.json --out runs/compare.png
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -41,17 +41,22 @@ TIMEOUT_S = 120
 
 TRAINED = "tests/test_train.py::test_a_run_ends_in_a_bundle_that_suggests"
 SERVED = "tests/test_serving.py::test_the_page_s_request_and_client_are_answered"
+MODES = "tests/test_sizes_modes.py::test_the_verb_prints_draws_and_leaves_figures"
 SERVER = "TensorFlow Serving is no Python package"
 # Commands, and blocks by their first line, that are not run here: which test does, or why none.
 ELSEWHERE = {
     "make repl": "tests/test_repl.py::test_the_screen_of_the_real_program",
     "make test": "runs this very test",
+    "make compare": "tests/test_compare.py::test_engines_are_one_function_and_are_measured",
     "make train-env": "makes the environment that `make test` makes",
     ".venv/bin/python -m train run --preset tiny --text data/chat.txt --out own.bundle": TRAINED,
     '.venv/bin/kbengine suggest "See you " --bundle own.bundle': TRAINED,
     'python -m bench run --predictor "kbengine serve --stdio" --data corpora/dev/sms_nus.txt \\': (
         "the bench and its text stand outside the project"
     ),
+    ".venv/bin/python -m train sizes nano=kbengine/models/en-nano.bundle "
+    "base=kbengine/models/en.bundle --modes float32,float16,dynamic,int8,16x8,int4 "
+    "--out sizes.png": MODES,
     ".venv/bin/python -m train serving kbengine/models/en.bundle --out served": SERVED,
     "curl -s -d @request.json http://localhost:8501/v1/models/en:predict": SERVED,
     '{"outputs": {': SERVED,
