@@ -48,6 +48,20 @@ ELSEWHERE = {
     "make repl": "tests/test_repl.py::test_the_screen_of_the_real_program",
     "make test": "runs this very test",
     "make compare": "tests/test_compare.py::test_engines_are_one_function_and_are_measured",
+    ".venv/bin/python -m train quantize kbengine/models/en.bundle --ship en.shipped --share 0.65": (
+        "tests/test_shipping.py::test_quantize_keeps_to_a_share"
+    ),
+    ".venv/bin/kbengine models restore en.shipped --out en65.bundle": (
+        "tests/test_shipping.py::test_models_restore_tells_where_and_how"
+    ),
+    ".venv/bin/python -m train echo model.keras": (
+        "tests/test_convert_refused.py::test_the_verb_echo"
+    ),
+    ".venv/bin/python -m train convert model.keras --mode int8 --text chat.txt --vocab words.txt": (
+        "tests/test_convert.py::test_the_verb_says_what_it_chose"
+    ),
+    ".venv/bin/python -m train convert kbengine/models/en-nano.bundle --mode float32 "
+    "--out nano.tflite": "tests/test_convert.py::test_a_model_of_ours",
     "make train-env": "makes the environment that `make test` makes",
     ".venv/bin/python -m train run --preset tiny --text data/chat.txt --out own.bundle": TRAINED,
     '.venv/bin/kbengine suggest "See you " --bundle own.bundle': TRAINED,

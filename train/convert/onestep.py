@@ -37,8 +37,8 @@ def one_step(model: keras.Model) -> Source:
                 return _cell(op, args, kwargs, tensors, after)
             if isinstance(op, keras.layers.TimeDistributed):
                 return op.layer(args[0])
-            if getattr(op, "_run_through_graph", None) is not None:
-                return op._run_through_graph(args[0], call_fn=call)
+            if isinstance(op, keras.Model):
+                return functional_of(op)._run_through_graph(args[0], call_fn=call)
             if isinstance(op, keras.layers.Layer) and "training" in op._call_signature.parameters:
                 kwargs = {**kwargs, "training": False}
             return op(*args, **kwargs)
