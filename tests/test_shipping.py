@@ -368,6 +368,8 @@ def test_a_share_that_needs_no_loss_gets_none(
     [
         ((), "give --ship OUT"),
         (("--ship", "none/x.shipped"), "cannot be written"),
+        (("--ship", "toy.bundle"), "name one file twice"),
+        (("--ship", "x.shipped", "--runnable", "x.shipped"), "name one file twice"),
         (("--ship", "x.shipped", "--share", "65"), "give one of 0 to 1"),
         (("--ship", "x.shipped", "--share", "nan"), "give one of 0 to 1"),
         (("--ship", "x.shipped", "--pieces", "1"), "give 2 or more"),
@@ -386,6 +388,15 @@ def test_quantize_says_what_is_wrong_and_leaves_nothing(
     assert told in error
     assert len(error.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["toy.bundle"]
+
+
+def test_what_is_shipped_is_not_shipped_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "small.shipped"
+    path.write_bytes(small_shipped())
+    assert run(path, "--ship", tmp_path / "x.shipped") == 1
+    assert "is shipped already; give the bundle" in capsys.readouterr().err
 
 
 def test_a_share_below_the_other_parts_is_refused(
@@ -436,3 +447,37 @@ def test_stretches_cover_a_part() -> None:
         coded = stretches(name, data)
         assert all(isinstance(stretch, Stretch) for stretch in coded)
         assert sum(stretch.raw_bytes for stretch in coded) == len(data)
+
+
+# Looking inside
+
+
+def test_inspect_says_what_a_shipped_file_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "small.shipped"
+    path.write_bytes(small_shipped())
+    assert cli.main(["inspect", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    parts = {m["name"]: m for m in found["bundle"]["members"] if m["name"] != "manifest.json"}
+    sizes = {name: len(data) for name, data in small_whole().parts.items()}
+    assert {name: m["raw_bytes"] for name, m in parts.items()} == sizes
+    assert {name: m["stored_bytes"] for name, m in parts.items()} == look(path).coded_bytes
+    assert {m["hash"] for m in parts.values()} == {"ok"}
+    assert found["bundle"]["manifest"] == small_whole().manifest
+    assert found["contract"]["kept"] is True
+    assert cli.main(["inspect", str(path), "--no-probe"]) == 0
+    assert "the shipping form: " in capsys.readouterr().out
+    assert not (tmp_path / "cache").exists()
+
+
+def test_inspect_shows_what_it_can_of_a_damaged_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, members = shipped_members()
+    path = tmp_path / "damaged.shipped"
+    path.write_bytes(archived(manifest, {**members, "emoji": members["emoji"][:-9]}))
+    assert cli.main(["inspect", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "does not open: " in told
+    assert "toy" in told

@@ -25,7 +25,7 @@ from kbengine.coding import encode_grid
 from kbengine.container import member_bytes
 from kbengine.errors import BundleError
 from kbengine.protocols import LanguageModel
-from kbengine.shipping import GRID, Stretch, write_shipped
+from kbengine.shipping import GRID, Stretch, is_shipped, write_shipped
 from train import coarse
 from train.agreement import Agreement
 from train.pieces import DEFAULT_TEXT, read_pieces
@@ -94,6 +94,14 @@ def _check(args: argparse.Namespace) -> None:
     for path in filter(None, (args.ship, args.runnable)):
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise ValueError(f"{path} cannot be written; give a file in a folder that exists")
+    written = [path.resolve() for path in (args.bundle, args.ship, args.runnable) if path]
+    if len(set(written)) < len(written):
+        raise ValueError("bundle, --ship and --runnable name one file twice; give each its own")
+    if is_shipped(args.bundle):
+        raise ValueError(
+            f"{args.bundle} is shipped already; give the bundle that it was made of, or what "
+            "`kbengine models restore` makes of it"
+        )
 
 
 def _pieces(paths: Sequence[Path], vocabulary: bytes, most: int) -> NDArray[np.int32]:
