@@ -147,11 +147,12 @@ whole = 0
 for _ in range(count):
     child = os.fork()
     if not child:
-        while True:  # nearly all of its time it restores
+        while True:  # about half of its time it restores
             for place in folder.glob("*.bundle"):
                 place.unlink()
             restored.read(shipped)
-    time.sleep(moments.uniform(0.002, 0.06))
+            time.sleep(0.02)
+    time.sleep(moments.uniform(0.002, 0.08))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     left = list(folder.glob("*.bundle"))
