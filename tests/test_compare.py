@@ -18,8 +18,9 @@ from train.compare.figures import TARGETS
 from train.compare.libraries import closure, distribution, own_bytes, sizes
 from train.compare.report import told
 from train.compare.runner import Plan, measure
+from train.exported import int8_model
 from train.pieces import DEFAULT_TEXT, read_pieces
-from train.trained import Trained, int8_model, read_trained
+from train.trained import Trained, read_trained
 
 CELLS, WIDTH = 24, 16
 

@@ -11,13 +11,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from tests import foreign
 from tests.foreign import CELLS, WORDS
+from tests.modelfiles import pack
 from train.__main__ import main
 from train.convert import command
 from train.convert.conversion import Converted, Plan, make
+from train.convert.merged import merged
 from train.convert.modes import MODES, WEIGHT_BYTES
 from train.convert.onestep import one_step
 from train.convert.readers import of_keras, read_source
@@ -376,3 +379,29 @@ def test_the_verb_takes_a_rolled_model_as_a_step(tmp_path: Path) -> None:
         **{f"reader_state_{n}": np.zeros((1, CELLS), np.float32) for n in (0, 1)},
     )
     assert set(got) == {"output", "reader_state_0", "reader_state_1"}
+
+
+def test_a_table_that_is_stored_twice_is_stored_once() -> None:
+    """A file whose tables lie behind it, two of them equal, says the same with one."""
+    made = converted(of_keras(foreign.gru_step()), "int4")
+    model = schema.ModelT.InitFromPackedBuf(made.content, 0)
+    tail, start = b"", len(made.content) + 4096
+    for tensor in [t for graph in model.subgraphs for t in graph.tensors]:
+        data = model.buffers[tensor.buffer].data
+        if data is not None and len(data) > 1000:
+            twin = schema.BufferT()
+            twin.offset, twin.size = start + len(tail), len(data)
+            tail += bytes(np.asarray(data, np.uint8))
+            model.buffers.append(twin)
+            graph = schema.TensorT()
+            graph.name, graph.shape, graph.type = "twin", list(tensor.shape), tensor.type
+            graph.buffer = len(model.buffers) - 1
+            model.subgraphs[0].tensors.append(graph)
+            break
+    doubled = pack(model).ljust(start, b"\0") + tail
+    assert len(doubled) > len(made.content) + 1000
+    single = merged(doubled)
+    assert len(single) < len(made.content) + 500
+    feed = {"token": np.array([7], np.int32), "past": np.ones((1, CELLS), np.float32)}
+    for name, values in stepper(made.content)(**feed).items():
+        assert np.array_equal(values, stepper(single)(**feed)[name])

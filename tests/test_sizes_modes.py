@@ -13,9 +13,10 @@ import pytest
 from kbengine.lm.tflite import TFLiteModel
 from tests.test_compare import tiny, work_folder
 from train.__main__ import main
+from train.exported import int8_model
 from train.pieces import DEFAULT_TEXT, read_pieces
-from train.sizemodes import Row, cells, draw, markdown, measure
-from train.trained import Trained, int8_model
+from train.sizemodes import OWN, Row, cells, draw, markdown, measure
+from train.trained import Trained
 
 MODES = ("float32", "float16", "dynamic", "int8")
 STEPS = 120
@@ -33,7 +34,7 @@ def rows(trained: Trained) -> dict[str, Row]:
 
 
 def test_every_mode_and_the_export_has_a_row(rows: dict[str, Row]) -> None:
-    assert tuple(rows) == (*MODES, "export")
+    assert tuple(rows) == (*MODES, *OWN)
     for row in rows.values():
         assert row.why == ""
         assert row.file_bytes is not None
@@ -75,7 +76,7 @@ def test_a_mode_that_does_not_work_is_a_row_that_says_why(
     """The mode int4 without the package that it needs."""
     monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
     pieces = read_pieces([DEFAULT_TEXT], trained.vocabulary)[:20]
-    row, export = measure("m", trained, ["int4"], pieces)
+    row, export, _ = measure("m", trained, ["int4"], pieces)
     assert "needs the package ai-edge-quantizer" in row.why
     assert cells(row) == ("m", "int4", *["-"] * 7)
     assert export.ratio is not None, "float32 is measured, though it is not shown"
@@ -94,7 +95,7 @@ def test_the_verb_prints_draws_and_leaves_figures(
     shown = capsys.readouterr().out
     found = json.loads(figures.read_text(encoding="utf-8"))
     assert [(row["label"], row["mode"]) for row in found["rows"]] == [
-        (label, mode) for label in models for mode in ("float32", "export")
+        (label, mode) for label in models for mode in ("float32", *OWN)
     ]
     for row in found["rows"]:
         for cell in cells(Row(**row)):

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from kbengine.errors import ModelError
 from kbengine.folders import make_folder
+from train.exported import int8_model
 from train.pieces import DEFAULT_TEXT, read_pieces
-from train.trained import SOURCE, Trained, int8_model, read_trained
+from train.trained import SOURCE, Trained, read_trained
 
 if TYPE_CHECKING:
     import tensorflow as tf

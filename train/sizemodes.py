@@ -2,7 +2,8 @@
 
 Every model is converted in every mode from its float weights (`train.plainstep`), and stepped over
 the same text. `export` is what `python -m train export` makes of it: the mode `dynamic`, of
-weights brought to one size before (`train.spread`), the table stored once.
+weights brought to one size before (`train.spread`), the table stored once; `export int4` is
+that with its products in int4.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from numpy.typing import NDArray
 from kbengine.bench.clock import interleave
 from kbengine.errors import ModelError
 from train.agreement import log_softmax
+from train.exported import int4_model, int8_model
 from train.pieces import read_pieces
-from train.trained import Trained, int8_model, read_trained
+from train.trained import Trained, read_trained
 
 REFERENCE = "float32"
-EXPORT = "export"
+EXPORT, EXPORT_INT4 = OWN = ("export", "export int4")
 # Steps of other text than what is measured on, by which the modes int8 and 16x8 set their ranges.
 SAMPLES = 200
 SAMPLE_TEXT = Path(__file__).parent.parent / "data" / "chat.txt"
@@ -112,7 +114,7 @@ def measure(
     pieces: NDArray[np.int32],
     tick: Callable[[str], None] = lambda mode: None,
 ) -> list[Row]:
-    """A row for each of `modes`, and one for `EXPORT`. tick: gets each mode before its turn.
+    """A row for each of `modes`, and for each of `OWN`. tick: gets each mode before its turn.
 
     Raises ModelError where `REFERENCE` does not work.
     """
@@ -120,7 +122,7 @@ def measure(
     walks: dict[str, _Walk] = {}
     whys: dict[str, str] = {}
     samples: list[Feed] = []
-    for mode in dict.fromkeys((REFERENCE, *modes, EXPORT)):
+    for mode in dict.fromkeys((REFERENCE, *modes, *OWN)):
         tick(mode)
         try:
             content = _converted(trained, mode, pieces, samples)
@@ -135,7 +137,7 @@ def measure(
             samples += _Walk(files[mode], others).feeds
     times = _times({mode: walks[mode] for mode in files})
     rows = []
-    for mode in (*modes, EXPORT):
+    for mode in (*modes, *OWN):
         if mode in whys:
             rows.append(Row(label, mode, why=whys[mode]))
             continue
@@ -152,8 +154,8 @@ def _converted(
     trained: Trained, mode: str, pieces: NDArray[np.int32], samples: Sequence[Feed]
 ) -> bytes:
     """The model's file in a mode, with the two signatures that the engine wants."""
-    if mode == EXPORT:
-        return int8_model(trained, pieces)
+    if mode in OWN:
+        return (int8_model if mode == EXPORT else int4_model)(trained, pieces)
     import tensorflow as tf
 
     from train.convert.modes import convert
@@ -268,7 +270,7 @@ def _colours(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
 def _markers(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
     """A marker for each mode, and the legend's colour: their names would lie on each other."""
     modes = dict.fromkeys(row.mode for row in rows)
-    return {mode: ("#555555", marker) for mode, marker in zip(modes, "o^vD<>*", strict=False)}
+    return {mode: ("#555555", marker) for mode, marker in zip(modes, "o^vD<>*P", strict=False)}
 
 
 def _draw_panel(axes: Any, rows: Sequence[Row], of: Callable[[Row], float], x_label: str) -> None:
@@ -279,7 +281,7 @@ def _draw_panel(axes: Any, rows: Sequence[Row], of: Callable[[Row], float], x_la
     for row in rows:
         axes.scatter(
             of(row), row.perplexity, color=colours[row.label][0], marker=markers[row.mode][1],
-            s=130 if row.mode == EXPORT else 55, alpha=0.75, linewidths=0, zorder=3,
+            s=130 if row.mode in OWN else 55, alpha=0.75, linewidths=0, zorder=3,
         )  # fmt: skip
     xs = [of(row) for row in rows] or [1.0]
     axes.set(xscale="log", xlim=(min(xs) / 2, max(xs) * 2), xlabel=x_label)
@@ -321,7 +323,7 @@ def run(
         raise ValueError(f"--steps {steps} measures nothing; give 1 or more")
     models = read_models(specs)
     rows: list[Row] = []
-    with Progress("measuring", len(models) * (len({REFERENCE, *modes}) + 1), "mode") as bar:
+    with Progress("measuring", len(models) * len({REFERENCE, *modes, *OWN}), "mode") as bar:
         for label, trained in models.items():
             pieces = read_pieces(texts, trained.vocabulary)[: steps + 1]
             rows += measure(label, trained, modes, pieces, lambda mode: bar.step(1, mode))

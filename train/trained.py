@@ -76,18 +76,6 @@ def read_trained(path: Path) -> Trained:
     return _of_bundle(path)
 
 
-def int8_model(trained: Trained, pieces: NDArray[np.integer]) -> bytes:
-    """Its int8 `.tflite`, made where there is none; pieces: of real text, see `train.spread`."""
-    if trained.step_model is not None:
-        return trained.step_model
-    from train.export import convert
-    from train.model import ModelOptions, RecurrentLM
-
-    model = RecurrentLM(ModelOptions(trained.pieces, trained.width, trained.cells))
-    model.assign_by_name(trained.weights)
-    return convert(model, pieces)
-
-
 def _of_bundle(path: Path) -> Trained:
     bundle = read_bundle(path)
     family = bundle.manifest["family"]

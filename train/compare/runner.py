@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from kbengine.errors import ModelError
 from train.agreement import Agreement
 from train.compare.engines import FLOAT32, INT8, KINDS, PIECES
-from train.trained import Trained, int8_model
+from train.exported import int8_model
+from train.trained import Trained
 
 ROOT = Path(__file__).parent.parent.parent
 

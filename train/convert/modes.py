@@ -24,6 +24,7 @@ from tensorflow.lite.python.convert_phase import ConverterError  # has no public
 
 from kbengine.errors import ModelError
 from kbengine.quiet import quiet_stderr
+from train.convert.merged import merged
 
 # Bytes that a weight takes, scales left out.
 WEIGHT_BYTES: Mapping[str, float] = {
@@ -195,6 +196,6 @@ def _quantized(content: bytes, recipe: Any, samples: Samples | None, mode: str) 
                 )
                 measured.calibrate({n: list(feeds) for n, feeds in samples.items()}, wanted)
                 ranges = measured.get_model_qsvs()
-            return bytes(work.quantize(ranges).quantized_model)
+            return merged(bytes(work.quantize(ranges).quantized_model))
     except (ValueError, RuntimeError, NotImplementedError, KeyError) as error:
         raise ModelError(f"the quantizer gives up in the mode {mode}: {_first(error)}") from error

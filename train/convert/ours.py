@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from kbengine.vocab import BOS
-from train.convert.modes import convert
 from train.convert.source import Source, Variable, make_entry
-from train.model import ModelOptions, RecurrentLM
+from train.exported import int4_model, int8_model
 from train.plainstep import PlainStep
 from train.stages import JUDGED_PIECES
-from train.trained import Trained, read_trained
+from train.trained import read_trained
 
 
 def read_ours(path: Path) -> Source:
@@ -45,46 +43,12 @@ def read_ours(path: Path) -> Source:
         f"a model of ours, {trained.name}: {what}",
         entries,
         variables,
-        converters={"dynamic": _exported(trained, path), "int4": _int4(trained, path)},
+        converters={
+            "dynamic": lambda: int8_model(trained, _judged(path, trained.pieces)),
+            "int4": lambda: int4_model(trained, _judged(path, trained.pieces)),
+        },
         vocabulary=trained.vocabulary,
     )
-
-
-def _exported(trained: Trained, path: Path) -> Callable[[], bytes]:
-    """The int8 file: that of the bundle or run, or a new one."""
-
-    def content() -> bytes:
-        if trained.step_model is not None:
-            return trained.step_model
-        from train.export import convert as export
-
-        return export(_model(trained), _judged(path, trained.pieces))
-
-    return content
-
-
-def _int4(trained: Trained, path: Path) -> Callable[[], bytes]:
-    """The exported graph with its products in int4: rows are read from a table that stays int8,
-    as the runtime reads none of int4."""
-
-    def content() -> bytes:
-        from train.export import StepModule
-        from train.spread import spread
-
-        weights = spread(_model(trained), _judged(path, trained.pieces))
-        state, logits = StepModule(weights, len(weights["gain"]) // 4).signatures()
-        functions = {
-            "state": state.get_concrete_function(), "logits": logits.get_concrete_function()
-        }  # fmt: skip
-        return convert(functions, "int4")
-
-    return content
-
-
-def _model(trained: Trained) -> RecurrentLM:
-    model = RecurrentLM(ModelOptions(trained.pieces, trained.width, trained.cells))
-    model.assign_by_name(trained.weights)
-    return model
 
 
 def _judged(path: Path, pieces: int) -> np.ndarray:
