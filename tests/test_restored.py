@@ -151,7 +151,7 @@ for _ in range(count):
             for place in folder.glob("*.bundle"):
                 place.unlink()
             restored.read(shipped)
-            time.sleep(0.02)
+            time.sleep(0.004)
     time.sleep(moments.uniform(0.002, 0.08))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
