@@ -62,12 +62,6 @@ ELSEWHERE = {
     ),
     ".venv/bin/python -m train convert kbengine/models/en-nano.bundle --mode float32 "
     "--out nano.tflite": "tests/test_convert.py::test_a_model_of_ours",
-    ".venv/bin/python -m train quantize kbengine/models/en.bundle --ship en.shipped --share 0.65": (
-        "tests/test_shipping.py::test_quantize_keeps_to_a_share"
-    ),
-    ".venv/bin/kbengine models restore en.shipped --out en65.bundle": (
-        "tests/test_shipping.py::test_models_restore_tells_where_and_how"
-    ),
     "make train-env": "makes the environment that `make test` makes",
     ".venv/bin/python -m train run --preset tiny --text data/chat.txt --out own.bundle": TRAINED,
     '.venv/bin/kbengine suggest "See you " --bundle own.bundle': TRAINED,

@@ -23,7 +23,7 @@ from train.convert.conversion import Converted, Plan, make
 from train.convert.merged import merged
 from train.convert.modes import MODES, WEIGHT_BYTES
 from train.convert.onestep import one_step
-from train.convert.readers import of_keras, read_source
+from train.convert.readers import Wishes, of_keras, read_source
 from train.convert.source import Source
 from train.convert.steps import Material, index_range, make_feeds, read_material
 
@@ -405,3 +405,20 @@ def test_a_table_that_is_stored_twice_is_stored_once() -> None:
     feed = {"token": np.array([7], np.int32), "past": np.ones((1, CELLS), np.float32)}
     for name, values in stepper(made.content)(**feed).items():
         assert np.array_equal(values, stepper(single)(**feed)[name])
+
+
+def test_some_of_the_outputs(tmp_path: Path) -> None:
+    """What only the others read is left out with them."""
+    foreign.lstm_step().save(tmp_path / "lstm.keras")
+    out = tmp_path / "lower.tflite"
+    asked = ["convert", str(tmp_path / "lstm.keras"), "--out", str(out), "--outputs", "o0", "o1"]
+    assert main([*asked, "--steps", "10", "--mode", "float32"]) == 0
+    rows = np.zeros((1, CELLS), np.float32)
+    got = stepper(out.read_bytes())(token=np.array([3], np.int32), sw=rows, sx=rows)
+    wanted = foreign.lstm_step()([tf.constant([3]), *[tf.constant(rows)] * 4])
+    assert set(got) == {"o0", "o1"}
+    assert np.allclose(got["o0"], wanted[1], atol=1e-5)
+    with pytest.raises(ValueError, match="no output is called nothing; there are"):
+        read_source(str(tmp_path / "lstm.keras"), Wishes(outputs=["nothing"]))
+    with pytest.raises(ValueError, match=r"--inputs and --checkpoint go with a \.pb"):
+        read_source(str(tmp_path / "lstm.keras"), Wishes(inputs=["token"]))

@@ -31,8 +31,8 @@ def source_arguments(parser: argparse.ArgumentParser) -> None:
         help="the .ckpt with the variables of a .pb (default: the one beside it)")  # fmt: skip
     add("--inputs", nargs="+", default=[], metavar="TENSOR",
         help="of a .pb (default: the placeholders that the outputs come from)")  # fmt: skip
-    add("--outputs", nargs="+", default=[], metavar="TENSOR",
-        help="of a .pb (default: its ends, without the training)")  # fmt: skip
+    add("--outputs", nargs="+", default=[], metavar="NAME",
+        help="default: all; of a .pb its ends, without the training")  # fmt: skip
     add("--input", nargs="+", default=[], dest="declared", metavar="NAME:TYPE[SHAPE]",
         help="what a function takes, in order: piece:int32[?] state:float32[?,64]")  # fmt: skip
     add("--import", nargs="+", default=[], dest="modules", metavar="MODULE",
@@ -72,7 +72,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def read(args: argparse.Namespace) -> Source:
     """The source that the options tell of."""
-    from train.convert.readers import Wishes, read_source
+    from kbengine.quiet import quiet_stderr
+
+    with quiet_stderr():  # TensorFlow tells of its build when it is loaded
+        from train.convert.readers import Wishes, read_source
 
     wishes = Wishes(
         args.checkpoint, args.inputs, args.outputs, args.declared, args.modules, args.step

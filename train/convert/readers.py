@@ -25,6 +25,8 @@ WHAT = (
     "a .keras or .h5 file, a SavedModel folder, a .pb or .pbtxt, MODULE:FUNCTION, or a model of "
     "ours (a .bundle, a --work folder or its checkpoint)"
 )
+SAVED_MODEL = "saved_model.pb"
+GRAPHS = (".pb", ".pbtxt")
 KERAS = (".keras", ".h5", ".hdf5")
 _INPUT_RE = re.compile(r"([A-Za-z]\w*):(\w+)\[([\d,?\s]*)\]")
 
@@ -44,8 +46,19 @@ class Wishes:
 
 
 def read_source(source: str, wishes: Wishes | None = None) -> Source:
-    """Raises ValueError, ModelError or BundleError, in one sentence, where it cannot be read."""
+    """SOURCE, with the outputs that are wished for. Raises ValueError, ModelError or BundleError,
+    in one sentence, where it cannot be read."""
     wishes = wishes or Wishes()
+    path = Path(source)
+    if path.is_file() and path.suffix in GRAPHS and path.name != SAVED_MODEL:
+        # It names nothing, so that both ends have to be known at once.
+        return read_graphdef(path, wishes.checkpoint, wishes.inputs, wishes.outputs)
+    if wishes.inputs or wishes.checkpoint:
+        raise ValueError(f"--inputs and --checkpoint go with a .pb; {source} says what it takes")
+    return _read(source, wishes).giving(wishes.outputs)
+
+
+def _read(source: str, wishes: Wishes) -> Source:
     for module in wishes.modules:
         _import(module)
     path = Path(source)
@@ -56,12 +69,10 @@ def read_source(source: str, wishes: Wishes | None = None) -> Source:
         if re.fullmatch(r"[\w.]+:[\w.]+", source):
             return _of_function(source, wishes.declared, wishes.step)
         raise ValueError(f"{source} is not there; give {WHAT}")
-    if (path / "saved_model.pb").exists():
+    if (path / SAVED_MODEL).exists():
         return _of_saved_model(path)
-    if path.name == "saved_model.pb":
+    if path.name == SAVED_MODEL:
         return _of_saved_model(path.parent)
-    if path.suffix in (".pb", ".pbtxt"):
-        return read_graphdef(path, wishes.checkpoint, wishes.inputs, wishes.outputs)
     if path.suffix in KERAS:
         return _of_keras_file(path, wishes.step)
     if path.suffix == ".tflite":

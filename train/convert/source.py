@@ -20,6 +20,10 @@ from tensorflow.python.framework.convert_to_constants import (  # public in Tens
     convert_variables_to_constants_v2,
 )
 
+from kbengine.quiet import quiet_stderr
+
+tf.get_logger().setLevel("ERROR")  # what is deprecated in TensorFlow 1 is no news
+
 Function: TypeAlias = "tf.types.experimental.ConcreteFunction"
 Arrays = Mapping[str, NDArray[Any]]
 Specs = Mapping[str, tf.TensorSpec]
@@ -50,7 +54,8 @@ class Entry:
     call: the source itself, arrays by name -> arrays by name. function: its copy with constants,
     all on one level but for the bodies of control flow; tensors: the copy's inputs. inputs,
     outputs: types and shapes of both by name; None is a free dimension. unused: inputs that
-    nothing reads, which `call` wants and `function` has not. make: the same for other shapes.
+    nothing reads, which `call` wants and `function` has not. make: the same with other shapes and
+    fewer outputs.
     """
 
     name: str
@@ -60,7 +65,7 @@ class Entry:
     inputs: Specs
     outputs: Specs
     unused: Specs = field(default_factory=dict)
-    make: Callable[[Specs], Entry] | None = None
+    make: Callable[[Specs, Iterable[str]], Entry] | None = None
 
     @property
     def graph(self) -> tf.Graph:
@@ -79,12 +84,17 @@ class Entry:
             for n, s in {**self.inputs, **self.unused}.items()
         }
         try:
-            return self.make(changed)
+            return self.make(changed, self.outputs)
         except (ValueError, TypeError) as error:
             told = ", ".join(f"{n} {written(s)}" for n, s in shapes.items())
             raise ValueError(
                 f"{self.name} does not take {told} ({first_line(error)}); give other shapes"
             ) from error
+
+
+    def narrowed(self, outputs: Iterable[str]) -> Entry:
+        """The same with some of its outputs; inputs that only the others read are left out."""
+        return self if self.make is None else self.make({**self.inputs, **self.unused}, outputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +128,21 @@ class Source:
         if strange := sorted(set(wanted) - set(by_name)):
             raise ValueError(f"no signature is called {strange[0]}; there are {', '.join(by_name)}")
         return replace(self, entries=tuple(by_name[n] for n in wanted)) if wanted else self
+
+
+    def giving(self, outputs: Iterable[str]) -> Source:
+        """The same with some of its outputs. Raises ValueError for names that it has not."""
+        wanted = tuple(outputs)
+        known = {n: None for entry in self.entries for n in entry.outputs}
+        if strange := sorted(set(wanted) - set(known)):
+            raise ValueError(
+                f"no output is called {strange[0]}; there are {', '.join(known)}"
+            )
+        entries = []
+        for entry in self.entries:
+            own = [n for n in entry.outputs if n in wanted]
+            entries += [entry.narrowed(own)] if own else []
+        return replace(self, entries=tuple(entries)) if wanted else self
 
 
 def spec(shape: Any, dtype: Any, name: str) -> tf.TensorSpec:
@@ -161,20 +186,32 @@ def make_entry(
     function: Callable[..., Mapping[str, Any]],
     inputs: Specs,
     live: Callable[[Arrays], dict[str, NDArray[Any]]] | None = None,
+    wanted: Iterable[str] | None = None,
 ) -> Entry:
     """An entry of a function that takes tensors by keyword and gives a dict of them.
 
-    live: what is called in its place to compare with, where that is another thing.
+    live: what is called in its place to compare with, where that is another thing. wanted: its
+    outputs, where not all.
     """
+    gives = None if wanted is None else frozenset(wanted)
+
+    def given(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {n: t for n, t in function(**tensors).items() if gives is None or n in gives}
+
     names = sorted(inputs)  # the order in which TensorFlow has keywords
     named = {n: spec(inputs[n].shape, inputs[n].dtype, n) for n in names}
-    concrete = tf.function(function, autograph=False).get_concrete_function(**named)
+    concrete = tf.function(given, autograph=False).get_concrete_function(**named)
 
     def call(arrays: Arrays) -> dict[str, NDArray[Any]]:
         fed = {n: tf.constant(arrays[n], s.dtype) for n, s in named.items()}
         return {n: np.asarray(value) for n, value in concrete(**fed).items()}
 
-    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    def alive(arrays: Arrays) -> dict[str, NDArray[Any]]:
+        found = (live or call)(arrays)
+        return {n: value for n, value in found.items() if gives is None or n in gives}
+
+    with quiet_stderr():  # it tells of GPUs that there are none
+        frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
     definition = without_guards(frozen.graph.as_graph_def())
     read = _read(definition, [t.op.name for t in frozen.outputs])
     placeholders = {n: t.name for n, t in zip(names, frozen.inputs, strict=True)}
@@ -192,13 +229,13 @@ def make_entry(
     copy = tf.function(renamed, input_signature=signature, autograph=False).get_concrete_function()
     return Entry(
         name,
-        live or call,
+        alive,
         copy,
         dict(zip(used, copy.inputs, strict=True)),
         {n: named[n] for n in inputs if n in used},
         {n: spec(t.shape, t.dtype, n) for n, t in copy.structured_outputs.items()},
         {n: named[n] for n in inputs if n not in used},
-        lambda changed: make_entry(name, function, changed, live),
+        lambda specs, outputs: make_entry(name, function, specs, live, outputs),
     )
 
 
