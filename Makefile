@@ -20,7 +20,7 @@ soak: $(VENV)/.dev
 
 train-env: $(VENV)/.dev
 
-# One model in TensorFlow, Keras and TFLite (docs/compare.md): some ten minutes.
+# One model in TensorFlow, Keras and TFLite (docs/compare.md): some fifteen minutes.
 compare: $(VENV)/.dev
 	$(BIN)/python -m train compare --json runs/compare.json --out runs/compare.png
 

@@ -20,14 +20,13 @@ its hash fits.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kbengine.channel import ChannelModel
-from kbengine.container import open_container, write_members
+from kbengine.container import open_container, write_archive
 from kbengine.emojimodel import EmojiModel
 from kbengine.emojitable import EmojiTable
 from kbengine.errors import BundleError
@@ -160,10 +159,7 @@ def check_part(path: Path, name: str, data: bytes, facts: Mapping[str, Any]) -> 
 def write_bundle(path: Path, manifest: Mapping[str, Any], parts: Mapping[str, bytes]) -> None:
     """Write a bundle, whole or not at all; format and parts are filled in here."""
     full = {"format": FORMAT, **manifest, "parts": described(parts)}
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as file:
-        write_members(file, full, parts, deflated=True)
-    os.replace(partial, path)
+    write_archive(path, full, parts, deflated=True)
 
 
 def described(parts: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:

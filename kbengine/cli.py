@@ -143,6 +143,8 @@ def _compare_parser() -> argparse.ArgumentParser:
 
 def _sentence(error: OSError) -> str:
     """What the system could not do, and the mend."""
+    if error.errno is None:
+        return str(error)  # a sentence of our own
     if error.filename is None:
         return f"the output cannot be written ({error.strerror}); send it elsewhere"
     return f"{error.filename} cannot be used ({error.strerror}); give another path"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import struct
 import zipfile
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from kbengine.errors import BundleError
+from kbengine.files import whole_file
 
 MANIFEST = "manifest.json"
 _MOST_MANIFEST_BYTES = 1 << 20
@@ -61,12 +63,14 @@ class Container:
         return {info.filename: info.compress_size for info in self._archive.infolist()}
 
     def manifest(self) -> dict[str, Any]:
-        """The manifest: an object of JSON with a whole number as its `format`."""
+        """The manifest: an object of JSON with a whole number as its `format`, and all its
+        numbers finite, so that it is equal to what it is written as and read from again."""
+        content = self.read(MANIFEST, _MOST_MANIFEST_BYTES)
         try:
-            manifest = json.loads(self.read(MANIFEST, _MOST_MANIFEST_BYTES))
+            manifest = json.loads(content, parse_constant=_finite, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             raise BundleError(
-                f"{self.path}: its manifest is not JSON; fetch or build it again"
+                f"{self.path}: its manifest is not JSON of finite numbers; fetch or build it again"
             ) from error
         if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
             raise BundleError(
@@ -91,8 +95,16 @@ def open_container(path: Path) -> Iterator[Container]:
         ) from error
 
 
+def _finite(digits: str) -> float:
+    """A number of JSON; Python reads NaN and 1e999 as well."""
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits} is no finite number")
+    return number
+
+
 def _size(file: BinaryIO) -> int:
-    """The size of an archive in bytes; raises BadZipFile unless it ends as `write_members`
+    """The size of an archive in bytes; raises BadZipFile unless it ends as `write_archive`
     ends one, with a short list of members and no larger (zip64) one before it."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 42))
@@ -105,17 +117,27 @@ def _size(file: BinaryIO) -> int:
     return size
 
 
-def write_members(
-    file: BinaryIO, manifest: Mapping[str, Any], parts: Mapping[str, bytes], deflated: bool
-) -> None:
-    """Write an archive; the same manifest and parts give the same bytes. deflated: whether the
-    parts are; the manifest always is."""
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, data in {MANIFEST: json.dumps(manifest, indent=1).encode(), **parts}.items():
-            info = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
-            if deflated or name == MANIFEST:
-                info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, data)
+def write_archive(
+    path: Path,
+    manifest: Mapping[str, Any],
+    parts: Mapping[str, bytes],
+    deflated: bool,
+    mode: int = 0o666,
+) -> int:
+    """Write an archive whole or not at all; returns its bytes. The same manifest and parts give the
+    same. deflated: whether the parts are; the manifest always is. mode: see `whole_file`.
+
+    Raises OSError, and ValueError where a number of the manifest is not finite.
+    """
+    told = json.dumps(manifest, indent=1, allow_nan=False).encode()
+    with whole_file(path, mode) as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, data in {MANIFEST: told, **parts}.items():
+                info = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
+                if deflated or name == MANIFEST:
+                    info.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(info, data)
+        return file.tell()
 
 
 def member_bytes(path: Path) -> dict[str, int]:

@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what a verb says; returns the exit status. Raises KbengineError or OSError."""
+    """Do what a verb says; returns the exit status. Raises KbengineError, OSError or ValueError."""
     return _restore(args)
 
 

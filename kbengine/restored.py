@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from kbengine.bundle import Bundle, read_bundle
-from kbengine.container import write_members
+from kbengine.container import write_archive
 from kbengine.errors import BundleError
+from kbengine.files import check_target
 from kbengine.shipping import is_shipped, look, read_shipped
 
 VARIABLE = "KBENGINE_CACHE"
@@ -36,12 +37,18 @@ _UNUSABLE = (OSError, NotImplementedError)  # the second: a file system without 
 
 
 def cache_folder() -> Path:
-    """The folder of this user for what can be had again; $KBENGINE_CACHE names another."""
+    """The folder of this user for what can be had again; $KBENGINE_CACHE names another.
+
+    Raises OSError where neither is known.
+    """
     if named := os.environ.get(VARIABLE):
         return Path(named)
     from platformdirs import user_cache_path
 
-    return user_cache_path("kbengine", appauthor=False)
+    try:
+        return user_cache_path("kbengine", appauthor=False)
+    except RuntimeError as error:  # no HOME, and nobody whom the system knows
+        raise OSError(f"this user has no home folder; set {VARIABLE} to a folder") from error
 
 
 def read(path: Path) -> Bundle:
@@ -62,7 +69,7 @@ def read(path: Path) -> Bundle:
                 found = _believed(place, manifest)  # another process may just have been here
                 if found is None:
                     bundle = read_shipped(path)
-                    file_bytes = _write(place, bundle)
+                    file_bytes = _store(place, bundle)
                     found = Bundle(bundle.manifest, bundle.parts, file_bytes)
         return found
     except _UNUSABLE:
@@ -73,15 +80,19 @@ def restore(path: Path, out: Path | None = None) -> tuple[Path, Bundle]:
     """Restore a shipped file into `out`, or into the cache, from its own bytes in any case;
     returns where, and the bundle.
 
-    Raises BundleError as `read` does, OSError where the file cannot be written.
+    Raises BundleError as `read` does, OSError where the file cannot be written, ValueError where
+    `out` is no place for it.
     """
+    if out is not None:
+        check_target(out, path)
     bundle = read_shipped(path)
     if out is not None:
-        place, file_bytes = out, _write(out, bundle, 0o666)
+        place = out
+        file_bytes = write_archive(out, bundle.manifest, bundle.parts, deflated=False)
     else:
         place = _place(bundle.manifest)
         with _alone(place):
-            file_bytes = _write(place, bundle)
+            file_bytes = _store(place, bundle)
     return place, Bundle(bundle.manifest, bundle.parts, file_bytes)
 
 
@@ -120,28 +131,12 @@ def _alone(place: Path) -> Iterator[None]:
         yield
 
 
-def _write(place: Path, bundle: Bundle, mode: int = 0o600) -> int:
-    """Write a bundle whole or not at all, and to the disk; returns its bytes.
+def _store(place: Path, bundle: Bundle) -> int:
+    """Put a bundle into the cache; returns its bytes.
 
-    Whoever writes into the cache holds the lock, so that what a killed process has left beside
-    the place is nobody's.
+    Whoever does so holds the lock, so that what killed processes have left beside the place is
+    nobody's.
     """
-    partial = place.with_name(place.name + ".part")
-    partial.unlink(missing_ok=True)
-    try:
-        # A new file and no link: nothing of another's making is written through.
-        made = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
-        with os.fdopen(made, "wb") as file:
-            write_members(file, bundle.manifest, bundle.parts, deflated=False)
-            file.flush()
-            os.fsync(file.fileno())
-            file_bytes = file.tell()
-        os.replace(partial, place)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
-    return file_bytes
-
-
-_BINARY = getattr(os, "O_BINARY", 0)  # Windows turns line feeds of other files into two bytes
+    for left in place.parent.glob(f"{place.name}*.part"):
+        left.unlink()
+    return write_archive(place, bundle.manifest, bundle.parts, deflated=False, mode=0o600)

@@ -15,14 +15,13 @@ bundle's own manifest.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kbengine.bundle import PARTS, Bundle, check_part, checked, read_bundle
 from kbengine.coding import CODINGS, decode_grid
-from kbengine.container import Container, open_container, write_members
+from kbengine.container import Container, open_container, write_archive
 from kbengine.errors import BundleError
 
 FORMAT = 1001  # bundles count up from 1
@@ -159,7 +158,4 @@ def write_shipped(
     }
     members = {name: b"".join(s.data for s in stretches) for name, stretches in coding.items()}
     outer = {"format": FORMAT, "bundle": manifest, "coding": told}
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as file:
-        write_members(file, outer, members, deflated=False)
-    os.replace(partial, path)
+    write_archive(path, outer, members, deflated=False)

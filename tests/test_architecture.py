@@ -18,7 +18,7 @@ TRAIN = sorted((ROOT / "train").rglob("*.py"))
 
 # Each floor may use those below it, and what it names of its own floor with `<`.
 FLOORS = (
-    ("types", "errors", "protocols", "arrays", "quiet", "folders", "coding"),
+    ("types", "errors", "protocols", "arrays", "quiet", "files", "folders", "coding"),
     ("text", "memory", "layout", "autocorrect", "container"),
     ("lettertrie", "vocab", "emojitable", "emojistyle", "wordfilter", "channel"),
     ("lexicon", "tree", "emojimodel", "emojifinder", "decoder"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
+import json
 import struct
 import sys
 import zipfile
@@ -158,10 +159,28 @@ def test_members_with_numbers_of_64_bits_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["notice", "name", "version"])
 @pytest.mark.parametrize("value", [float("nan"), ["x"], None, 1, "\ud800"])
 def test_what_the_server_tells_of_a_bundle_is_text(tmp_path: Path, name: str, value: Any) -> None:
-    path = tmp_path / "odd.bundle"
-    write_bundle(path, {**hostile.small_manifest(), name: value}, hostile.small_parts())
+    path, members = tmp_path / "odd.bundle", hostile.members()
+    manifest = {**json.loads(members["manifest.json"]), name: value}
+    members["manifest.json"] = json.dumps(manifest).encode()
+    path.write_bytes(hostile.archive_of(members))
     hostile.verdict(path).check()
     assert hostile.verdict(path).result == "BundleError"
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_numbers_of_a_manifest_are_finite(tmp_path: Path, number: str) -> None:
+    """NaN is not even equal to itself, so nothing could be compared to such a manifest."""
+    path, members = tmp_path / "odd.bundle", hostile.members()
+    told = members["manifest.json"].decode()
+    members["manifest.json"] = told.replace("{", f'{{"figure": {number}, ', 1).encode()
+    path.write_bytes(hostile.archive_of(members))
+    hostile.verdict(path).check()
+    with pytest.raises(BundleError, match="is not JSON of finite numbers"):
+        read_bundle(path)
+    manifest = {**hostile.small_manifest(), "figure": float(number)}
+    with pytest.raises(ValueError, match="JSON"):
+        write_bundle(tmp_path / "new.bundle", manifest, hostile.small_parts())
+    assert [left.name for left in tmp_path.iterdir()] == [path.name]
 
 
 # Parts that would load, but take long or fail at a key press

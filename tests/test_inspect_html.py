@@ -539,17 +539,17 @@ def test_where_no_page_can_stand(tmp_path: Path, capsys: pytest.CaptureFixture[s
     model = written(tmp_path / "a.tflite", small([]))
     assert "is no folder" in refused(capsys, model, tmp_path / "none" / "a.html")
     assert "is a folder" in refused(capsys, model, tmp_path)
-    assert "the file to look into" in refused(capsys, model, tmp_path / "." / "a.tflite")
+    assert "is a file that is read" in refused(capsys, model, tmp_path / "." / "a.tflite")
     assert model.read_bytes() == small([])
 
 
 def test_a_page_is_written_whole_or_not_at_all(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, out = written(tmp_path / "a.tflite", small([])), tmp_path / "a.html"
+    model = written(tmp_path / "a.tflite", small([]))
+    out = tmp_path / f"{'a' * 250}.html"  # no name beside it can be longer
     out.write_text("before")
     refused(capsys, written(tmp_path / "broken.tflite", small([])[:200]), out)
     assert out.read_text() == "before"
-    (tmp_path / "a.html.part").mkdir()  # so that it cannot be written
     assert "cannot be used" in refused(capsys, model, out)
     assert out.read_text() == "before"

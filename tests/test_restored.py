@@ -8,8 +8,9 @@ import random
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,6 @@ shipped, count = Path(sys.argv[1]), int(sys.argv[2])
 folder = restored.cache_folder() / "restored"
 moments = random.Random(3)
 restored.read(shipped)
-whole = 0
 for _ in range(count):
     child = os.fork()
     if not child:
@@ -155,11 +155,39 @@ for _ in range(count):
     time.sleep(moments.uniform(0.002, 0.08))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    left = list(folder.glob("*.bundle"))
-    whole += sum(restored.read_bundle(place) is not None for place in left)  # raises for a half one
+    for place in folder.glob("*.bundle"):
+        restored.read_bundle(place)  # raises for a half one
     restored.read(shipped)
     assert len(list(folder.glob("*.bundle"))) == 1
-print(whole)
+"""
+# Kills a process at the first thing that it does to files, then at the second, and so on.
+KILLED_IN_TURN = """
+import itertools, os, signal, sys
+from pathlib import Path
+from kbengine import restored
+shipped, folder = Path(sys.argv[1]), restored.cache_folder() / "restored"
+restored.read(shipped)
+whole = []
+for last in itertools.count(1):
+    for place in folder.glob("*.bundle"):
+        place.unlink()
+    child = os.fork()
+    if not child:
+        turns = itertools.count(1)
+        def hook(event, args):
+            if event.startswith(("open", "os.")) and next(turns) == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(hook)
+        restored.read(shipped)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    left = list(folder.glob("*.bundle"))
+    for place in left:
+        restored.read_bundle(place)
+    whole.append(len(left))
+    if not os.WIFSIGNALED(status):
+        break
+print(*whole)
 """
 
 
@@ -172,13 +200,24 @@ def test_a_kill_leaves_nothing_half_written(cache: Path, shipped: Path) -> None:
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert 0 < int(done.stdout) < count, "some were killed with the file in its place, some not"
     assert is_small(restored.read(shipped))
     (place,) = (path for path in files(cache) if path.suffix != ".part")
     assert is_small(read_bundle(place))
     assert len(files(cache)) <= 2, "at most one half file lies beside it"
     assert restored.restore(shipped)[0] == place
     assert files(cache) == [place], "and the next who writes takes it away"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forks")
+def test_a_kill_before_any_access_leaves_nothing_half_written(cache: Path, shipped: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_IN_TURN, str(shipped)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    whole = list(map(int, done.stdout.split()))
+    assert whole == sorted(whole), "first it is not there, then it is"
+    assert len(whole) > 5 < whole.count(0) < len(whole)
 
 
 Damage = Callable[[bytes], bytes]
@@ -223,6 +262,50 @@ def test_nothing_is_written_through_a_link(cache: Path, shipped: Path, tmp_path:
     assert is_small(restored.read(shipped))
     assert precious.read_bytes() == b"precious"
     assert not place.is_symlink()
+
+
+def test_writers_of_one_file_do_not_meet(shipped: Path, tmp_path: Path) -> None:
+    """Nor does what somebody else keeps beside it."""
+    out, own = tmp_path / "out.bundle", tmp_path / "out.bundle.part"
+    own.write_bytes(b"of somebody else")
+    errors: list[Exception] = []
+    restored.restore(shipped, out)
+
+    def write() -> None:
+        try:
+            for _ in range(25):
+                restored.restore(shipped, out)
+                read_bundle(out)
+        except (OSError, BundleError) as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert is_small(read_bundle(out))
+    assert own.read_bytes() == b"of somebody else"
+    assert sorted(left.name for left in tmp_path.iterdir()) == [out.name, own.name, shipped.name]
+
+
+@posix
+def test_a_file_of_one_s_own_gets_the_usual_mode(shipped: Path, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        restored.restore(shipped, tmp_path / "out.bundle")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "out.bundle").stat().st_mode) == 0o640
+
+
+def test_the_shipped_file_is_not_replaced(shipped: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(shipped)
+    for out in (shipped, tmp_path / "link"):
+        with pytest.raises(ValueError, match="is a file that is read"):
+            restored.restore(shipped, out)
+    assert shipped.read_bytes() == small_shipped()
 
 
 # Each user's own
@@ -275,12 +358,66 @@ def test_without_a_folder_it_is_restored_in_memory(
         restored.restore(shipped)
 
 
+# Root, who may write anywhere, becomes somebody whom the system does not know.
+READ_AS_SOMEBODY = """
+import os, sys
+from pathlib import Path
+import platformdirs
+from kbengine import restored
+restored.read_shipped(Path(sys.argv[1]))  # loads what somebody else may not be able to find
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(54321)
+    os.setuid(54321)
+print(restored.read(Path(sys.argv[1])).file_bytes)
+try:
+    restored.restore(Path(sys.argv[1]))
+except OSError as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that every user may look into, with a shipped file."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "small.shipped").write_bytes(small_shipped())
+        (folder / "small.shipped").chmod(0o644)
+        yield folder
+
+
+def read_as_somebody(folder: Path, **variables: str) -> list[str]:
+    """What is said where somebody reads the shipped file there, then restores it."""
+    names = ("HOME", "XDG_CACHE_HOME", "KBENGINE_CACHE")
+    rest = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run(
+        [sys.executable, "-c", READ_AS_SOMEBODY, str(folder / "small.shipped")],
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**rest, **variables},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 @posix
-@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_for_reading_alone_serves_as_none(cache: Path, shipped: Path) -> None:
-    cache.parent.mkdir()
-    cache.parent.chmod(0o500)
-    assert is_small(restored.read(shipped))
+def test_a_folder_for_reading_alone_serves_as_none(public: Path) -> None:
+    cache = public / "cache"
+    cache.mkdir()
+    cache.chmod(0o555)
+    file_bytes, error = read_as_somebody(public, KBENGINE_CACHE=str(cache))
+    assert int(file_bytes) == len(small_shipped()), "opened from the shipped file itself"
+    assert "Permission denied" in error
+    assert list(cache.iterdir()) == []
+
+
+@posix
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="becomes somebody else")
+def test_without_a_home_it_is_restored_in_memory(public: Path) -> None:
+    """As in a container that runs as a number."""
+    file_bytes, error = read_as_somebody(public)
+    assert int(file_bytes) == len(small_shipped())
+    assert error == "this user has no home folder; set KBENGINE_CACHE to a folder"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit on files stands for a full disk")

@@ -368,8 +368,11 @@ def test_a_share_that_needs_no_loss_gets_none(
     [
         ((), "give --ship OUT"),
         (("--ship", "none/x.shipped"), "cannot be written"),
-        (("--ship", "toy.bundle"), "name one file twice"),
-        (("--ship", "x.shipped", "--runnable", "x.shipped"), "name one file twice"),
+        (("--ship", "toy.bundle"), "is a file that is read"),
+        (("--ship", "text.txt"), "is a file that is read"),
+        (("--ship", "x.shipped", "--runnable", "toy.bundle"), "is a file that is read"),
+        (("--ship", "."), "is a folder"),
+        (("--ship", "x.shipped", "--runnable", "x.shipped"), "name one file"),
         (("--ship", "x.shipped", "--share", "65"), "give one of 0 to 1"),
         (("--ship", "x.shipped", "--share", "nan"), "give one of 0 to 1"),
         (("--ship", "x.shipped", "--pieces", "1"), "give 2 or more"),
@@ -383,11 +386,14 @@ def test_quantize_says_what_is_wrong_and_leaves_nothing(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     toy_bundle(Path("toy.bundle"))
+    Path("text.txt").write_text("see you\n", encoding="utf-8")
+    if "--text" not in words:
+        words = (*words, "--text", "text.txt")
     assert run("toy.bundle", *words) == 1
     error = capsys.readouterr().err
     assert told in error
     assert len(error.splitlines()) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["toy.bundle"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["text.txt", "toy.bundle"]
 
 
 def test_what_is_shipped_is_not_shipped_again(
@@ -440,6 +446,24 @@ def test_models_restore_tells_where_and_how(
     assert cli.main(["models", "restore", str(path), "--out", str(tmp_path / "x")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "x").exists()
+
+
+def test_models_restore_says_where_it_cannot_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "small.shipped"
+    path.write_bytes(small_shipped())
+    for out, told in (
+        (path, "is a file that is read"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "none" / "x.bundle", f"{tmp_path / 'none'} is no folder"),
+    ):
+        assert cli.main(["models", "restore", str(path), "--out", str(out)]) == 1
+        error = capsys.readouterr().err
+        assert told in error
+        assert len(error.splitlines()) == 1
+    assert path.read_bytes() == small_shipped()
+    assert [left.name for left in tmp_path.iterdir()] == [path.name]
 
 
 def test_stretches_cover_a_part() -> None:

@@ -24,6 +24,7 @@ from kbengine.bundle import FAMILIES, Bundle, described, read_bundle, write_bund
 from kbengine.coding import encode_grid
 from kbengine.container import member_bytes
 from kbengine.errors import BundleError
+from kbengine.files import check_target
 from kbengine.protocols import LanguageModel
 from kbengine.shipping import GRID, Stretch, is_shipped, write_shipped
 from train import coarse
@@ -69,16 +70,14 @@ def run(args: argparse.Namespace) -> None:
     pieces = _pieces(args.text, bundle.parts["vocabulary"], args.pieces)
     with Progress("coding", len(bundle.parts) + coarse.ROUNDS, "step") as bar:
         plan = _lossless(bundle, bar)
-        unchecked = args.ship.with_name(args.ship.name + ".unchecked")
-        try:
+        with tempfile.TemporaryDirectory(dir=args.ship.absolute().parent) as folder:
+            unchecked = Path(folder) / args.ship.name
             size = _write(unchecked, plan)
             if args.share is not None and size > args.share * bundle.file_bytes:
                 plan = _lossy(bundle, plan, args.share, size, pieces, bar)
                 size = _write(unchecked, plan)
             restore_s = _restored_bit_by_bit(unchecked, plan)
             os.replace(unchecked, args.ship)
-        finally:
-            unchecked.unlink(missing_ok=True)
     if args.runnable is not None:
         write_bundle(args.runnable, plan.manifest, plan.parts)
     _tell(args, bundle, plan, size, restore_s)
@@ -92,11 +91,9 @@ def _check(args: argparse.Namespace) -> None:
     if args.pieces < 2:
         raise ValueError(f"--pieces {args.pieces} compare nothing; give 2 or more")
     for path in filter(None, (args.ship, args.runnable)):
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise ValueError(f"{path} cannot be written; give a file in a folder that exists")
-    written = [path.resolve() for path in (args.bundle, args.ship, args.runnable) if path]
-    if len(set(written)) < len(written):
-        raise ValueError("bundle, --ship and --runnable name one file twice; give each its own")
+        check_target(path, args.bundle, *args.text)
+    if args.runnable is not None and args.ship.resolve() == args.runnable.resolve():
+        raise ValueError("--ship and --runnable name one file; give each its own")
     if is_shipped(args.bundle):
         raise ValueError(
             f"{args.bundle} is shipped already; give the bundle that it was made of, or what "

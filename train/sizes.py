@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kbengine.files import check_target
 from train.files import write_json
 from train.pieces import DEFAULT_TEXT
 
@@ -288,8 +289,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the table, and leave the picture. Raises ValueError or OSError."""
-    if args.out and (args.out.is_dir() or not args.out.absolute().parent.is_dir()):
-        raise ValueError(f"{args.out} cannot be written; give a file in a folder that exists")
+    for path in (args.out, args.json):
+        if path:
+            check_target(path)
     if args.modes is not None:
         _run_modes(args)
         return

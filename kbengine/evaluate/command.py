@@ -169,6 +169,7 @@ def run(args: argparse.Namespace) -> int:
     from kbengine.evaluate.lines import read_text
     from kbengine.evaluate.measures import measures
     from kbengine.evaluate.result import document
+    from kbengine.files import check_target
     from kbengine.folders import make_folder
     from kbengine.quiet import quiet_stderr
 
@@ -181,8 +182,8 @@ def run(args: argparse.Namespace) -> int:
     # Whatever would fail at the end of a long run fails here.
     picture = args.calibration or args.typos
     for path in (args.out, args.words, picture):
-        if path and (path.is_dir() or not path.absolute().parent.is_dir()):
-            raise ValueError(f"{path} cannot be written; give a file in a folder that exists")
+        if path:
+            check_target(path, *map(Path, args.files))
     if picture and picture.suffix != ".png":
         raise ValueError(f"{picture} is no .png; give such a name for the picture")
     if args.misspellings and not args.typos:

@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from kbengine.files import check_target
     from kbengine.inspect.page import write_page
     from kbengine.inspect.report import WIDTH, report
     from kbengine.inspect.tables import clean
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.time and args.no_probe:
         raise ValueError("--time needs the runtime, which --no-probe leaves out; leave out one")
     if args.html:
-        _check_page(args.html, args.file)
+        check_target(args.html, args.file)
     found = view(args.file, probe=not args.no_probe, timing=args.time)
     if args.html:
         write_page(args.html, found)
@@ -59,13 +60,3 @@ def run(args: argparse.Namespace) -> int:
     if args.html:
         console.print(clean(f"The page stands in {args.html}."), markup=False, soft_wrap=True)
     return 0
-
-
-def _check_page(page: Path, file: Path) -> None:
-    """Raise ValueError, before the work, where the page cannot stand or would replace the file."""
-    if not page.parent.is_dir():
-        raise ValueError(f"{page.parent} is no folder; make it, or give --html another path")
-    if page.is_dir():
-        raise ValueError(f"{page} is a folder; give --html the name of a file")
-    if page.exists() and file.exists() and page.samefile(file):
-        raise ValueError(f"{page} is the file to look into; give --html another path")

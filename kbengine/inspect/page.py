@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
+from kbengine.files import whole_file
 from kbengine.inspect.markup import Element, add, element, written
 from kbengine.inspect.picture import PARTS, Picture, picture
 from kbengine.inspect.style import STYLE
@@ -42,12 +42,9 @@ Section = tuple[str, list[Element]]  # a title and what stands below it
 
 def write_page(path: Path, view: View) -> None:
     """Write the page, whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    try:
-        partial.write_text(page(view), encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    content = page(view).encode()
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def page(view: View) -> str:
