@@ -118,7 +118,7 @@ def test_a_table_and_a_picture(world: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["sizes", *specs, "--out", str(out)]) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
-    header, _, *rows = (line for line in shown.out.splitlines() if line.strip())
+    header, *rows = (line for line in shown.out.splitlines() if line.strip())
     assert header.split() == ["model", "MB", "ms", "p50", "KSR", "%"]
     assert [row.split()[0] for row in rows[:2]] == ["[bold]small|$x", "large"]
     assert rows[2] == "means over chat, more (5 lines)"

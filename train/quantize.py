@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from kbengine import restored
 from kbengine.bundle import FAMILIES, Bundle, described, read_bundle, write_bundle
@@ -27,7 +25,7 @@ from kbengine.errors import BundleError
 from kbengine.files import check_target
 from kbengine.protocols import LanguageModel
 from kbengine.shipping import GRID, Stretch, is_shipped, write_shipped
-from train import coarse
+from train import coarse, tables
 from train.agreement import Agreement
 from train.pieces import DEFAULT_TEXT, read_pieces
 from train.progress import Progress
@@ -202,27 +200,26 @@ def _restored_bit_by_bit(path: Path, plan: Plan) -> float:
 
 # Telling
 
+COLUMNS = ("part", "#raw bytes", "#in the bundle", "#shipped", "#entropy bound")
+
 
 def _tell(
     args: argparse.Namespace, bundle: Bundle, plan: Plan, size: int, restore_s: float
 ) -> None:
-    console = Console(highlight=False)
     in_bundle = member_bytes(args.bundle)
-    table = Table(title=f"{args.ship} of {bundle.name}", title_justify="left", box=None)
-    table.add_column("part")
-    for column in ("raw bytes", "in the bundle", "shipped", "entropy bound"):
-        table.add_column(column, justify="right")
     rows = []
     for name, data in plan.parts.items():
         coded = plan.coding[name]
         grids = plan.grids if name == "model" else {}
         bound = bound_bytes(data, coded, grids)
         rows.append((len(data), in_bundle[name], sum(len(s.data) for s in coded), round(bound)))
-        table.add_row(name, *(f"{n:,}" for n in rows[-1]))
     raw, _, shipped, bound = (sum(column) for column in zip(*rows, strict=True))
-    table.add_section()
-    table.add_row("all", f"{raw:,}", f"{bundle.file_bytes:,}", f"{size:,}", f"{bound:,}")
-    console.print(table)
+    rows.append((raw, bundle.file_bytes, size, bound))
+    cells = [
+        (name, *(f"{n:,}" for n in row))
+        for name, row in zip([*plan.parts, "all"], rows, strict=True)
+    ]
+    tables.show(tables.console(), f"{args.ship} of {bundle.name}", COLUMNS, cells)
     print(
         f"{size / bundle.file_bytes:.1%} of the bundle's bytes, {size / raw:.1%} of its raw parts "
         f"({size - shipped:,} bytes are manifest and archive)"

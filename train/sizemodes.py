@@ -9,7 +9,7 @@ that with its products in int4.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from kbengine.bench.clock import interleave
 from kbengine.errors import ModelError
+from train import panels
 from train.agreement import log_softmax
 from train.exported import int4_model, int8_model
 from train.pieces import read_pieces
@@ -26,7 +27,8 @@ from train.trained import Trained, read_trained
 
 REFERENCE = "float32"
 EXPORT, EXPORT_INT4 = OWN = ("export", "export int4")
-# Steps of other text than what is measured on, by which the modes int8 and 16x8 set their ranges.
+# Other text than what is measured on: all of it is judged by `train.spread` for `OWN`, and the
+# modes int8 and 16x8 set their ranges by the first steps.
 SAMPLES = 200
 SAMPLE_TEXT = Path(__file__).parent.parent / "data" / "chat.txt"
 # 400 steps of each, in turns; a median of so many moves by a hundredth.
@@ -122,10 +124,11 @@ def measure(
     walks: dict[str, _Walk] = {}
     whys: dict[str, str] = {}
     samples: list[Feed] = []
+    others = read_pieces([SAMPLE_TEXT], trained.vocabulary)
     for mode in dict.fromkeys((REFERENCE, *modes, *OWN)):
         tick(mode)
         try:
-            content = _converted(trained, mode, pieces, samples)
+            content = _converted(trained, mode, others, samples)
             walks[mode] = _Walk(content, pieces)
             files[mode] = content
         except ModelError as error:
@@ -133,8 +136,7 @@ def measure(
                 raise
             whys[mode] = str(error)
         if mode == REFERENCE:
-            others = read_pieces([SAMPLE_TEXT], trained.vocabulary, SAMPLES + 1)
-            samples += _Walk(files[mode], others).feeds
+            samples += _Walk(files[mode], others[: SAMPLES + 1]).feeds
     times = _times({mode: walks[mode] for mode in files})
     rows = []
     for mode in (*modes, *OWN):
@@ -151,11 +153,13 @@ def measure(
 
 
 def _converted(
-    trained: Trained, mode: str, pieces: NDArray[np.int32], samples: Sequence[Feed]
+    trained: Trained, mode: str, others: NDArray[np.int32], samples: Sequence[Feed]
 ) -> bytes:
-    """The model's file in a mode, with the two signatures that the engine wants."""
+    """The model's file in a mode, with the two signatures that the engine wants. others: pieces of
+    text that nothing is measured on, samples: what float32 was fed along the
+    first of them."""
     if mode in OWN:
-        return (int8_model if mode == EXPORT else int4_model)(trained, pieces)
+        return (int8_model if mode == EXPORT else int4_model)(trained, others)
     import tensorflow as tf
 
     from train.convert.modes import convert
@@ -193,13 +197,14 @@ def _times(walks: Mapping[str, _Walk]) -> dict[str, float]:
 
 # Showing
 
-HEADERS = (
-    "model", "mode", "MB", "ms p50", "perplexity", "x float32", "top-1 %", "top-3 %", "same best %",
+COLUMNS = (
+    "model", "mode", "#MB", "#ms p50", "#perplexity", "#x float32", "#top-1 %", "#top-3 %",
+    "#same best %",
 )  # fmt: skip
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """What stands below `HEADERS`; `-` for what does not work."""
+    """What stands below `COLUMNS`; `-` for what does not work."""
     figures = (
         (row.file_bytes and row.file_bytes / 1e6, "{:.1f}"), (row.p50_ms, "{:.3f}"),
         (row.perplexity, "{:.2f}"), (row.ratio, "{:.4f}"),
@@ -210,55 +215,23 @@ def cells(row: Row) -> tuple[str, ...]:
     return (row.label, row.mode, *shown)
 
 
-def markdown(rows: Iterable[Row]) -> str:
-    """The table as Markdown."""
-    named = [(row[0].replace("|", "\\|"), *row[1:]) for row in map(cells, rows)]
-    lines = [HEADERS, ("---", "---", *["---:"] * (len(HEADERS) - 2)), *named]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def print_table(rows: Iterable[Row]) -> None:
-    """The table as text."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for header in HEADERS:
-        table.add_column(header, justify="left" if header in ("model", "mode") else "right")
-    for row in rows:
-        table.add_row(*map(Text, cells(row)))
-    console = Console(highlight=False)
-    Console(highlight=False, width=max(console.width, 100)).print(table)
-
-
 def draw(path: Path, rows: Sequence[Row], told: str) -> None:
     """Write the picture, a PNG: perplexity against size and time, a colour for each model.
 
     Raises ValueError where there is nothing to draw with.
     """
-    try:
-        # No pyplot: it keeps figures, and looks for a display.
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ValueError("--out needs matplotlib; install kbengine[eval]") from None
-    figure = Figure(figsize=(11, 4.8), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle("What a mode costs", x=0.01, ha="left", fontsize=14, fontweight="bold")
-    panels = figure.subplots(1, 2, sharey=True)
-    panels[0].set_ylabel("perplexity of a piece (the less the better)")
+    figure = panels.figure("What a mode costs", 11, 4.8)
+    left, right = figure.subplots(1, 2, sharey=True)
+    left.set_ylabel("perplexity of a piece (the less the better)")
     shown = [row for row in rows if not row.why]
-    _draw_panel(panels[0], shown, lambda row: (row.file_bytes or 0) / 1e6, "MB of the file")
-    _draw_panel(panels[1], shown, lambda row: row.p50_ms or 0.0, "ms a step, p50")
-    panels[0].invert_yaxis()  # better is up, as everywhere
+    _draw_panel(left, shown, lambda row: (row.file_bytes or 0) / 1e6, "MB of the file")
+    _draw_panel(right, shown, lambda row: row.p50_ms or 0.0, "ms a step, p50")
+    left.invert_yaxis()  # better is up, as everywhere
     for values in (_colours(shown), _markers(shown)):
         for name, (colour, marker) in values.items():
-            panels[1].scatter([], [], color=colour, marker=marker, label=name)
+            right.scatter([], [], color=colour, marker=marker, label=name)
     figure.legend(loc="outside right center", frameon=False, fontsize=9)
-    figure.supxlabel(told[:150], fontsize=8, color="#555555", parse_math=False)
-    figure.savefig(path, format="png")
+    panels.save(path, figure, told)
 
 
 def _colours(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
@@ -275,23 +248,13 @@ def _markers(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
 
 def _draw_panel(axes: Any, rows: Sequence[Row], of: Callable[[Row], float], x_label: str) -> None:
     """A point for each row, over the logarithm of x."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     colours, markers = _colours(rows), _markers(rows)
     for row in rows:
         axes.scatter(
             of(row), row.perplexity, color=colours[row.label][0], marker=markers[row.mode][1],
             s=130 if row.mode in OWN else 55, alpha=0.75, linewidths=0, zorder=3,
         )  # fmt: skip
-    xs = [of(row) for row in rows] or [1.0]
-    axes.set(xscale="log", xlim=(min(xs) / 2, max(xs) * 2), xlabel=x_label)
-    axes.margins(y=0.15)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
+    panels.along(axes, [of(row) for row in rows], x_label)
 
 
 # The verb

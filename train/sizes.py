@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kbengine.files import check_target
+from train import panels, tables
 from train.files import write_json
 from train.pieces import DEFAULT_TEXT
 
@@ -192,34 +193,12 @@ def _names(texts: Iterable[TextSet]) -> str:
 
 # Showing
 
-HEADERS = ("model", "MB", "ms p50", "KSR %")
+COLUMNS = ("model", "#MB", "#ms p50", "#KSR %")
 
 
 def rows(shown: Sequence[Size]) -> list[tuple[str, ...]]:
-    """The cells below `HEADERS`."""
+    """The cells below `COLUMNS`."""
     return [(s.label, f"{s.mb:.1f}", f"{s.p50_ms:.2f}", f"{100 * s.ksr:.1f}") for s in shown]
-
-
-def markdown(shown: Sequence[Size]) -> str:
-    """The table as Markdown."""
-    named = [(label.replace("|", "\\|"), *figures) for label, *figures in rows(shown)]
-    cells = [HEADERS, ("---", "---:", "---:", "---:"), *named]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
-
-
-def print_table(shown: Sequence[Size]) -> None:
-    """The table as text."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for header in HEADERS:
-        table.add_column(header, justify="left" if header == "model" else "right")
-    for row in rows(shown):
-        table.add_row(*map(Text, row))
-    Console(highlight=False).print(table)
 
 
 def draw(path: Path, shown: Sequence[Size], k: int, told: str) -> None:
@@ -227,43 +206,23 @@ def draw(path: Path, shown: Sequence[Size], k: int, told: str) -> None:
 
     Raises ValueError where there is nothing to draw with.
     """
-    try:
-        # No pyplot: it keeps figures, and looks for a display.
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ValueError("--out needs matplotlib; install kbengine[eval]") from None
-    figure = Figure(figsize=(11, 4.5), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle("What a size saves", x=0.01, ha="left", fontsize=14, fontweight="bold")
+    figure = panels.figure("What a size saves", 11, 4.5)
     left, right = figure.subplots(1, 2, sharey=True)
     left.set_ylabel(f"keystrokes saved with {k} candidates (%)")
     _draw_panel(left, shown, [size.mb for size in shown], "MB of the bundle")
     _draw_panel(right, shown, [size.p50_ms for size in shown], "ms a key press, p50")
-    told = told if len(told) <= 150 else told[:149] + "…"
-    figure.supxlabel(told, fontsize=8, color="#555555", parse_math=False)
-    figure.savefig(path, format="png")
+    panels.save(path, figure, told)
 
 
 def _draw_panel(axes: Any, shown: Sequence[Size], xs: Sequence[float], x_label: str) -> None:
     """Points with their labels, over the logarithm of x."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     axes.scatter(xs, [100 * size.ksr for size in shown], color=_COLOUR, zorder=3)
     for x, size in zip(xs, shown, strict=True):
         axes.annotate(
             size.label, (x, 100 * size.ksr), (0, 6), textcoords="offset points", ha="center",
             fontsize=8, parse_math=False,
         )  # fmt: skip
-    # A point alone has no span, and a doubling either way is what one compares.
-    axes.set(xscale="log", xlim=(min(xs) / 2, max(xs) * 2), xlabel=x_label)
-    axes.margins(y=0.15)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
+    panels.along(axes, xs, x_label)
 
 
 # The verb
@@ -302,11 +261,15 @@ def run(args: argparse.Namespace) -> None:
     shown, told = sizes(found, common), about(found, common)
     if args.out:
         draw(args.out, shown, common[0].k, told)
-    if args.markdown:
-        print(f"{markdown(shown)}\n")
-    else:
-        print_table(shown)
+    _print_table(COLUMNS, rows(shown), args.markdown)
     print(told)
+
+
+def _print_table(columns: Sequence[str], cells: Sequence[Sequence[str]], as_markdown: bool) -> None:
+    if as_markdown:
+        print(f"{tables.markdown(columns, cells)}\n")
+    else:
+        tables.show(tables.console(), "", columns, cells)
 
 
 def _run_modes(args: argparse.Namespace) -> None:
@@ -318,10 +281,7 @@ def _run_modes(args: argparse.Namespace) -> None:
         sizemodes.draw(args.out, shown, told)
     if args.json:
         write_json(args.json, sizemodes.to_json(shown, told))
-    if args.markdown:
-        print(f"{sizemodes.markdown(shown)}\n")
-    else:
-        sizemodes.print_table(shown)
+    _print_table(sizemodes.COLUMNS, [sizemodes.cells(row) for row in shown], args.markdown)
     for row in shown:
         if row.why:
             print(f"{row.label}, {row.mode}: {row.why}")

@@ -1,4 +1,7 @@
-"""Tables for a terminal."""
+"""Tables for a terminal, and for a page.
+
+The name of a column of numbers begins with ``#``, which is not shown.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ def console(stderr: bool = False) -> Console:
 def show(
     where: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
-    """Print a table; columns whose names begin with ``#`` hold numbers."""
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=None,
+    """Print a table."""
+    table = Table(title=_printable(title) or None, title_justify="left", title_style="bold", box=None,
                   pad_edge=False)  # fmt: skip
     for column in columns:
         number = column.startswith("#")
@@ -37,9 +40,17 @@ def show(
     where.print(Padding(table, (1, 0, 1, 2)))
 
 
-def say(where: Console, line: str, indent: int = 0) -> None:
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as Markdown."""
+    header = [column.removeprefix("#") for column in columns]
+    rule = ["---:" if column.startswith("#") else "---" for column in columns]
+    cells = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *cells))
+
+
+def say(where: Console, line: str, indent: int = 0, style: str = "") -> None:
     """Print a sentence in one piece, however wide the terminal is."""
-    where.print(Text(" " * indent + _printable(line)), soft_wrap=True)
+    where.print(Text(" " * indent + _printable(line), style), soft_wrap=True)
 
 
 def _printable(value: object) -> str:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from train import tables
 
 COLUMNS = (
     ("total s", "total_ms", 1e3, "{:,.1f}"), ("p50 ms", "p50_ms", 1, "{:.3f}"),
@@ -15,8 +12,6 @@ COLUMNS = (
     ("load MB", "added_mb", 1, "{:,.0f}"), ("used MB", "steady_mb", 1, "{:,.0f}"),
     ("peak MB", "peak_mb", 1, "{:,.0f}"), ("disk MB", "library_mb", 1, "{:,.0f}"),
 )  # fmt: skip
-
-WIDTH = 108
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -49,44 +44,41 @@ def number(verdict: dict[str, Any], name: str) -> str:
 
 def show(found: dict[str, Any]) -> None:
     """Print all of it."""
-    console = Console(highlight=False, soft_wrap=True)
+    screen = tables.console()
     plan, machine = found["plan"], found["machine"]
-    console.print(
-        Text(
-            f"{found['model']} over {found['text']}: {plan['steps']:,} steps, medians of "
-            f"{plan['runs']} runs, {plan['threads']} thread(s) each; {machine['processor']}"
-        )
+    tables.say(
+        screen,
+        f"{found['model']} over {found['text']}: {plan['steps']:,} steps, medians of "
+        f"{plan['runs']} runs, {plan['threads']} thread(s) each; {machine['processor']}",
     )
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("engine", no_wrap=True)
-    table.add_column("steps", justify="right", no_wrap=True)
-    for header, *_ in COLUMNS:
-        table.add_column(header, justify="right", no_wrap=True)
-    for row in found["rows"]:
-        table.add_row(Text(row["label"]), f"{row['steps']:,}", *cells(row))
-    # As wide as it needs to be: 80 columns, which a pipe is taken to have, would cut the figures.
-    Console(highlight=False, width=max(console.width, WIDTH)).print(table)
-    console.print(
+    columns = ("engine", "#steps", *(f"#{header}" for header, *_ in COLUMNS))
+    rows = [(row["label"], f"{row['steps']:,}", *cells(row)) for row in found["rows"]]
+    tables.show(screen, "", columns, rows)
+    tables.say(
+        screen,
         "load: what reading, building and the first step add; used: resident after all steps; "
-        "disk: the library's own files"
+        "disk: the library's own files",
     )
     for row in found["rows"]:
         if row["note"]:
-            console.print(Text(f"{row['label']}: {row['note']}"))
+            tables.say(screen, f"{row['label']}: {row['note']}")
         if "weight_bytes" in row:
-            console.print(
+            tables.say(
+                screen,
                 f"a bare step reads {row['weight_bytes'] / 1e6:.2f} MB at "
-                f"{row['step_gb_s']:.0f} GB/s, a plain read of as many {row['read_gb_s']:.0f}"
+                f"{row['step_gb_s']:.0f} GB/s, a plain read of as many {row['read_gb_s']:.0f}",
             )
-    console.print(Text(f"\npredictions beside those of {plan['reference']}:"))
+    tables.say(screen, "")
+    tables.say(screen, f"predictions beside those of {plan['reference']}:")
     for row in found["rows"]:
         if near := row["agreement"]:
-            console.print(
-                Text(
-                    f"  {row['label']:22} best piece {near['top1']:.1%}, deviation "
-                    f"{near['deviation']:.5f} nats, {near['steps']} steps"
-                )
+            tables.say(
+                screen,
+                f"{row['label']:22} best piece {near['top1']:.1%}, deviation "
+                f"{near['deviation']:.5f} nats, {near['steps']} steps",
+                indent=2,
             )
-    console.print()
+    tables.say(screen, "")
     for verdict in found["verdicts"]:
-        console.print(Text(told(verdict), style="green" if verdict["reached"] else "yellow"))
+        style = "green" if verdict["reached"] else "yellow"
+        tables.say(screen, told(verdict), style=style)
