@@ -25,12 +25,12 @@ from train.trained import Trained, read_trained
 CELLS, WIDTH = 24, 16
 
 
-def tiny(seed: int = 5) -> Trained:
+def tiny(seed: int = 5, cells: int = CELLS, width: int = WIDTH) -> Trained:
     """Random weights with the toy vocabulary, large enough that predictions differ."""
     rng, pieces = np.random.default_rng(seed), len(toy_vocabulary())
     shapes = {
-        "table": (pieces, WIDTH), "bias": (pieces,), "input": (WIDTH, 3 * CELLS),
-        "state": (WIDTH, 3 * CELLS), "gate_bias": (3 * CELLS,), "projection": (CELLS, WIDTH),
+        "table": (pieces, width), "bias": (pieces,), "input": (width, 3 * cells),
+        "state": (width, 3 * cells), "gate_bias": (3 * cells,), "projection": (cells, width),
     }  # fmt: skip
     # A table of large rows, and a state that soon forgets: int8 errors don't grow.
     weights = {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from kbengine.lm.tflite import TFLiteModel
 from tests.test_compare import tiny, work_folder
@@ -48,21 +49,42 @@ def test_every_mode_and_the_export_has_a_row(rows: dict[str, Row]) -> None:
 
 
 def test_accuracy_is_that_of_the_predictions(trained: Trained, rows: dict[str, Row]) -> None:
-    """The row of the export against the same file stepped by the engine's own driver; weights are
-    brought to one size by text that is not measured on."""
+    """The row of the export against the same file stepped by the engine's own driver."""
     pieces = read_pieces([DEFAULT_TEXT], trained.vocabulary)[: STEPS + 1].tolist()
-    others = read_pieces([SAMPLE_TEXT], trained.vocabulary)
-    step = TFLiteModel(int8_model(trained, others))
-    state, found = step.start(), []
-    for piece, right in itertools.pairwise(pieces):
-        logp, (state,) = step.step([piece], [state])
-        found.append((logp[0][right], int(np.sum(logp[0] > logp[0][right]))))
-    logps, ranks = map(np.array, zip(*found, strict=True))
+    logps, ranks = walked(int8_model(trained, samples(trained)), pieces)
     row = rows["export"]
     assert row.perplexity == pytest.approx(np.exp(-logps.mean()), rel=1e-6)
     assert row.top1 == pytest.approx(np.mean(ranks < 1))
     assert row.top3 == pytest.approx(np.mean(ranks < 3))
     assert row.ratio == pytest.approx(row.perplexity / (rows["float32"].perplexity or 0))
+
+
+def test_weights_are_brought_to_one_size_by_other_text() -> None:
+    """A text of one piece alone, for which other cells are loud; matrices that int8 is used for."""
+    trained = tiny(cells=64, width=32)
+    pieces = np.array([1, *[40] * 30], np.int32)
+    own, other = (
+        np.exp(-walked(int8_model(trained, text), pieces.tolist())[0].mean())
+        for text in (pieces, samples(trained))
+    )
+    assert own != pytest.approx(other, rel=1e-5)
+    row = next(row for row in measure("m", trained, [], pieces) if row.mode == "export")
+    assert row.perplexity == pytest.approx(other, rel=1e-6)
+
+
+def samples(trained: Trained) -> NDArray[np.int32]:
+    return read_pieces([SAMPLE_TEXT], trained.vocabulary)
+
+
+def walked(content: bytes, pieces: list[int]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Of each piece that came: its logarithm, and how many were better."""
+    step = TFLiteModel(content)
+    state, found = step.start(), []
+    for piece, right in itertools.pairwise(pieces):
+        logp, (state,) = step.step([piece], [state])
+        found.append((logp[0][right], int(np.sum(logp[0] > logp[0][right]))))
+    logps, ranks = map(np.array, zip(*found, strict=True))
+    return logps, ranks
 
 
 def test_modes_are_measured_against_float32(rows: dict[str, Row]) -> None:

@@ -27,8 +27,8 @@ def show(
     where: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
     """Print a table."""
-    table = Table(title=_printable(title) or None, title_justify="left", title_style="bold", box=None,
-                  pad_edge=False)  # fmt: skip
+    table = Table(title=_printable(title) or None, title_justify="left", title_style="bold",
+                  box=None, pad_edge=False)  # fmt: skip
     for column in columns:
         number = column.startswith("#")
         table.add_column(
