@@ -192,5 +192,42 @@ def residual(x: tf.Tensor) -> tf.Tensor:
     return x + 0.1 * tf.tanh(x @ _MATRIX)
 
 
+_POSITIONS = tf.constant(np.random.default_rng(3).normal(0, 1, (5000, 8)).astype(np.float32))
+
+
+@tf.function(input_signature=[tf.TensorSpec([None, 16, 8], tf.float32)])
+def positions(x: tf.Tensor) -> tf.Tensor:
+    """Of a large table a few rows."""
+    return tf.tanh(x + _POSITIONS[:16])
+
+
+def exploding(x: _ROWS, state: _ROWS) -> dict[str, tf.Tensor]:  # type: ignore[valid-type]
+    """What it is called like it is not: fed back it grows beyond all numbers."""
+    after = tf.exp(tf.abs(state) + 1) + x
+    return {"state": after, "y": tf.tanh(after)}
+
+
+def short_of_one(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    return x + y
+
+
+def wrong_key(x: tf.Tensor) -> tf.Tensor:
+    return {"a": x}["b"]
+
+
+def gives_nothing(x: tf.Tensor) -> None:
+    return None
+
+
+@tf.function(input_signature=[_ROWS])
+def filtered(x: tf.Tensor) -> tf.Tensor:
+    return tf.boolean_mask(x, x > 0)
+
+
+@tf.function(input_signature=[_ROWS])
+def nested(x: tf.Tensor) -> dict[str, object]:
+    return {"a": x + 1, "rest": [x + 2, {"b": x + 3}]}
+
+
 def unspecified(x: tf.Tensor) -> tf.Tensor:
     return x + 1

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kbengine.bundle import read_bundle
 from kbengine.errors import BundleError, ModelError
+from kbengine.restored import read as read_bundle
 from kbengine.vocab import Vocabulary
 from train.dequantized import read_weights
 from train.stages import best_row, phase_folders

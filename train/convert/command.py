@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 HELP = "convert any model to TFLite: finds its inputs, states and shapes, checks the result"
 MODES = ("float32", "float16", "dynamic", "int8", "16x8", "int4")
 ALL_MODES = "all"
-FREE = "free"
+FREE_BATCH = "free"
 
 
 def source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,9 +92,10 @@ def run(args: argparse.Namespace) -> None:
     """
     _check(args)  # before TensorFlow is loaded
     from kbengine.errors import ModelError
-    from train.convert.conversion import ConversionError, Plan, lacks, make, read_shapes
+    from train.convert.conversion import ConversionError, lacks, make, read_shapes
+    from train.convert.stepping import Plan
     from train.files import write_whole
-    from train.tables import console, say
+    from train.tables import console, say, show
 
     screen, errors = console(), console(stderr=True)
     shapes = read_shapes(args.shape)
@@ -102,13 +105,14 @@ def run(args: argparse.Namespace) -> None:
     modes = MODES if args.mode == ALL_MODES else (args.mode,)
     out = args.out or Path(f"{_stem(args.source)}.tflite")
     states = [] if args.no_states else args.state
+    summary, missing = [], []
     for mode in modes:
+        batch = None if args.batch in (None, FREE_BATCH) else int(args.batch)
         plan = Plan(
-            mode, None if args.batch in (None, FREE) else int(args.batch), args.batch == FREE,
-            shapes, states, args.steps, limit=args.limit,
+            mode, batch, args.batch == FREE_BATCH, shapes, states, args.steps, limit=args.limit,
         )  # fmt: skip
         if len(modes) > 1 and (lack := lacks(mode, material)):
-            say(screen, f"{mode}: {lack}")
+            missing.append(f"{mode}: {lack}")
             continue
         path = out if len(modes) == 1 else out.with_name(f"{out.stem}-{mode}{out.suffix}")
         try:
@@ -119,10 +123,15 @@ def run(args: argparse.Namespace) -> None:
                 show_troubles(error.troubles, "In the way", errors)
             if len(modes) == 1:
                 raise
-            say(screen, f"{mode}: {error}")
+            missing.append(f"{mode}: {error}")
             continue
         write_whole(path, made.content)
         _report(made, mode, path, screen)
+        summary.append((mode, f"{len(made.content):,}", f"{_worst(made):.2%}", path.name))
+    if len(modes) > 1:
+        show(screen, "All modes", ("mode", "#bytes", "#furthest off", "file"), summary)
+        for line in missing:
+            say(screen, line)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -130,10 +139,23 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"{args.out} cannot be written; give a file in a folder that exists")
     if args.steps < 2:
         raise ValueError(f"--steps {args.steps} compares nothing; give 2 or more")
-    if args.batch not in (None, FREE) and not (args.batch.isdigit() and int(args.batch)):
+    if args.batch not in (None, FREE_BATCH) and not re.fullmatch("[1-9][0-9]{0,5}", args.batch):
         raise ValueError(f"--batch {args.batch} is no number of rows; give 1 or more, or free")
+    if not 0 < args.limit < math.inf:
+        raise ValueError(f"--limit {args.limit:g} allows nothing, or all; give a share such as 0.5")
+    if args.out is not None and args.out.exists() and _same(args.out, args.source):
+        raise ValueError(f"{args.out} is the source itself; give another --out")
     if args.state and args.no_states:
         raise ValueError("--state and --no-states exclude each other; give one of them")
+
+
+def _same(out: Path, source: str) -> bool:
+    return Path(source).exists() and out.samefile(source)
+
+
+def _worst(made: Converted) -> float:
+    """The largest share by which an output is off."""
+    return max((d.share for rows in made.deviations.values() for d in rows), default=0.0)
 
 
 def _stem(source: str) -> str:
@@ -147,6 +169,10 @@ def _material(args: argparse.Namespace, source: Source) -> Material:
     from train.bundle import DATA
     from train.convert.steps import read_material
 
+    if args.vocab is not None and args.text is None:
+        raise ValueError("--vocab goes with --text, whose pieces it makes")
+    if args.text is not None and not args.text.is_file():
+        raise ValueError(f"{args.text} is not there; give a text, a message a line")
     text, own = args.text, DATA / "chat_dev.txt"
     if text is None and source.vocabulary is not None and own.exists():
         text = own
@@ -179,7 +205,7 @@ def _report(made: Converted, mode: str, path: Path, console: Console) -> None:
             say(console, f"{name}: state {pair.into} = {pair.out}, {pair.why} (--state)", 2)
         states = {pair.into for pair in each.pairs}
         told = "; ".join(f"{n} {how}" for n, how in each.feeds.told.items() if n not in states)
-        say(console, f"{name}: real steps with {told}" if told else f"{name}: steps on", 2)
+        say(console, f"{name}: steps with {told}" if told else f"{name}: steps on", 2)
     for note in made.notes:
         say(console, note, 2)
     columns = ("signature", "output", "#largest off", "#mean off", "#of its spread", "#same best")
@@ -189,7 +215,7 @@ def _report(made: Converted, mode: str, path: Path, console: Console) -> None:
         for name, deviations in made.deviations.items()
         for d in deviations
     ]  # fmt: skip
-    show(console, f"Source and {mode} file, over real steps", columns, rows)
+    show(console, f"Source and {mode} file, step by step", columns, rows)
     if made.troubles:
         show_troubles(made.troubles, "Runs, but costs", console)
     ops = Counter(op.name for subgraph in made.graph.subgraphs for op in subgraph.ops)

@@ -8,7 +8,7 @@ from placeholders which look like states, or, where there are none, the largest 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
+from tensorflow.core.protobuf import saved_model_pb2
 
 from train.convert.source import (
     Arrays,
@@ -44,6 +45,8 @@ _NO_OUTPUT = frozenset(
      "ShardedFilename", "MergeV2Checkpoints", "TruncatedNormal", "RandomUniform",
      "RandomStandardNormal", "ScalarSummary", "HistogramSummary", "MergeSummary", "Print", "Exit")
 )  # fmt: skip
+_MAKES_STATES = frozenset(("Add", "AddV2", "Mul", "Sub", "Select", "SelectV2"))
+_PICKS = frozenset(("ArgMax", "ArgMin", "TopK", "TopKV2", "InTopK", "InTopKV2"))
 _NO_OUTPUT_BEGINNINGS = ("save/", "gradients/", "init", "report_uninitialized")
 
 
@@ -77,6 +80,8 @@ def read_graphdef(
             )
         values = _values(checkpoint)
         chosen.append(f"variables from the checkpoint {checkpoint}")
+    elif checkpoint is not None:
+        raise ValueError(f"{path} is frozen and has no variables; leave --checkpoint away")
     graph = tf.Graph()
     with graph.as_default():
         try:
@@ -86,23 +91,74 @@ def read_graphdef(
                 f"{path} is no graph that this TensorFlow can read ({first_line(error)}); give "
                 "another"
             ) from error
-    ends = _ends(graph)
-    wanted_outputs = [_tensor(graph, name) for name in outputs] or _choose(graph, ends, inputs)
-    fed = [_tensor(graph, n) for n in inputs] or _placeholders_of(graph, wanted_outputs)
-    if not fed or not wanted_outputs:
+    ends = find_ends(graph)
+    gives = [_tensor(graph, name) for name in outputs] or choose(
+        graph, ends, [_tensor(graph, name).name for name in inputs]
+    )
+    takes = [_tensor(graph, n) for n in inputs] or placeholders_of(graph, gives)
+    if not takes or not gives:
         raise ValueError(
             f"{path}: no inputs and outputs are found; give them with --inputs and --outputs, of "
             f"{', '.join(_some(op.name for op in graph.get_operations()))}"
         )
     if not (inputs and outputs):
-        left = sorted({end.tensor for end in ends} - {t.name for t in wanted_outputs})
+        left = sorted({end.tensor for end in ends} - {t.name for t in gives})
         chosen.append(
-            f"inputs {', '.join(t.name for t in fed)}; outputs "
-            f"{', '.join(t.name for t in wanted_outputs)}"
+            f"inputs {', '.join(t.name for t in takes)}; outputs "
+            f"{', '.join(t.name for t in gives)}"
             + (f"; not {', '.join(_some(left, 4))}" if left else "")
             + " (--inputs, --outputs)"
         )
-    return _source(graph, values, fed, wanted_outputs, tuple(chosen), bool(variables))
+    chosen += lost_states(graph, takes, gives)
+    session = v1.Session(graph=graph)
+    known = _restore(session, values, gives)
+    entry = _entry("step", session, _named(takes), _named(gives))
+    kind = (
+        "a graph of TensorFlow 1 with a checkpoint" if values else "a frozen graph of TensorFlow 1"
+    )
+    return Source(kind, (entry,), known, tuple(chosen))
+
+
+def is_of_tensorflow_1(path: Path) -> bool:
+    """Whether a SavedModel's folder was written by TensorFlow 1, which kept no objects."""
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString((path / "saved_model.pb").read_bytes())
+    except DecodeError as error:
+        raise ValueError(first_line(error)) from error
+    graphs = saved.meta_graphs
+    return bool(graphs) and not graphs[0].HasField("object_graph_def")
+
+
+def read_saved_model_1(path: Path) -> Source:
+    """A SavedModel of TensorFlow 1, its signatures by the tensors that they name."""
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((path / "saved_model.pb").read_bytes())
+    tags = [list(graph.meta_info_def.tags) for graph in saved.meta_graphs]
+    wanted = next((t for t in tags if t == [v1.saved_model.tag_constants.SERVING]), tags[0])
+    graph = tf.Graph()
+    session = v1.Session(graph=graph)
+    with graph.as_default():
+        meta = v1.saved_model.load(session, wanted, str(path))
+    entries = []
+    for name, signature in sorted(meta.signature_def.items()):
+        takes, gives = (
+            {clean(key): graph.get_tensor_by_name(info.name) for key, info in ends.items()}
+            for ends in (signature.inputs, signature.outputs)
+        )
+        if takes and gives:
+            entries.append(_entry(clean(name), session, takes, gives))
+    if not entries:
+        raise ValueError("it has no signatures with inputs and outputs")
+    with graph.as_default():
+        variables = tuple(
+            Variable.of(v.op.name, v.shape, v.dtype.base_dtype) for v in v1.global_variables()
+        )
+    chosen = (f"signatures {', '.join(e.name for e in entries)} (--signature)",)
+    return Source(
+        "a SavedModel of TensorFlow 1", tuple(entries), variables,
+        chosen if len(entries) > 1 else (),
+    )  # fmt: skip
 
 
 def _read(path: Path) -> Any:
@@ -144,14 +200,14 @@ def _values(prefix: Path) -> dict[str, NDArray[Any]]:
         ) from error
 
 
-def _ends(graph: tf.Graph) -> list[End]:
-    """The tensors that nothing reads but what trains, saves or checks."""
+def find_ends(graph: tf.Graph) -> list[End]:
+    """The tensors that nothing reads but what trains, saves, checks or picks the best."""
     found = []
     for op in graph.get_operations():
         if _says_nothing(op) or not op.outputs:
             continue
         readers = [c for out in op.outputs for c in out.consumers()]
-        if any((not _says_nothing(c) and c.type != "Identity") or _plain_end(c) for c in readers):
+        if any(not _says_nothing(c) and c.type not in _PICKS for c in readers):
             continue
         for out in op.outputs:
             if out.dtype.is_floating or out.dtype.is_integer:
@@ -165,30 +221,34 @@ def _says_nothing(op: tf.Operation) -> bool:
     return op.type in _NO_OUTPUT or op.name.startswith(_NO_OUTPUT_BEGINNINGS)
 
 
-def _plain_end(op: tf.Operation) -> bool:
-    """Whether an Identity goes on to something or is an end itself."""
-    return op.type == "Identity" and not _says_nothing(op)
+def _is_input(op: tf.Operation) -> bool:
+    """Whether an op is fed: a placeholder, also one with a default where that is a whole array,
+    such as a zero state; a single number, such as what a dropout keeps, stays as it is."""
+    whole = op.type == "PlaceholderWithDefault" and op.outputs[0].shape.rank != 0
+    return bool(whole) or op.type == "Placeholder"
+
+
+def _before(tensor: tf.Tensor) -> list[tf.Operation]:
+    """The ops that a tensor comes from; of an input's default nothing."""
+    left, seen = [tensor.op], {tensor.op.name: tensor.op}
+    while left:
+        op = left.pop()
+        for before in () if _is_input(op) else (t.op for t in op.inputs):
+            if before.name not in seen:
+                seen[before.name] = before
+                left.append(before)
+    return list(seen.values())
 
 
 def _end(tensor: tf.Tensor) -> End:
-    left, seen = [tensor.op], {tensor.op.name}
-    inputs, looped = set[str](), False
-    while left:
-        op = left.pop()
-        looped |= op.type in _LOOPS
-        if op.type == "Placeholder":
-            inputs.add(op.outputs[0].name)
-        for before in (t.op for t in op.inputs):
-            if before.name not in seen:
-                seen.add(before.name)
-                left.append(before)
-    return End(tensor.name, frozenset(inputs), looped, len(seen))
+    ops = _before(tensor)
+    inputs = frozenset(op.outputs[0].name for op in ops if _is_input(op))
+    return End(tensor.name, inputs, any(op.type in _LOOPS for op in ops), len(ops))
 
 
-def _choose(graph: tf.Graph, ends: Sequence[End], inputs: Sequence[str]) -> list[tf.Tensor]:
-    """The outputs, of the ends of a graph."""
-    wanted = {_tensor(graph, name).name for name in inputs}
-    able = [end for end in ends if not wanted or end.inputs <= wanted]
+def choose(graph: tf.Graph, ends: Sequence[End], inputs: Sequence[str]) -> list[tf.Tensor]:
+    """The outputs, of the ends of a graph. inputs: those that may be read, where they are given."""
+    able = [end for end in ends if not inputs or end.inputs <= set(inputs)]
     able = [end for end in able if not end.looped] or able
     stateful = [end for end in able if any(_same(graph, end.tensor, into) for into in end.inputs)]
     if stateful:
@@ -196,26 +256,71 @@ def _choose(graph: tf.Graph, ends: Sequence[End], inputs: Sequence[str]) -> list
         able = [end for end in able if end.inputs & states and end.inputs <= states]
     elif able:
         most = max(able, key=lambda end: end.ops)
-        able = [end for end in able if end.inputs == most.inputs]
+        able = _unjudged(graph, most) or [end for end in able if end.inputs == most.inputs]
     return [graph.get_tensor_by_name(end.tensor) for end in able]
+
+
+def _unjudged(graph: tf.Graph, end: End) -> list[End]:
+    """Where an end is a single number, as a loss is: what it is made of that needs the least to
+    be fed, the labels not, and is the furthest on of that."""
+    tensor = graph.get_tensor_by_name(end.tensor)
+    if tensor.shape.rank != 0 or len(end.inputs) < 2:
+        return []
+    inside = [
+        _end(out)
+        for op in _before(tensor)
+        for out in op.outputs
+        if out.dtype.is_floating and not _is_input(op)
+        if out.shape.rank and out.shape[-1] is not None  # of the softmax's own insides it is not
+    ]
+    some = [found for found in inside if found.inputs and found.inputs < end.inputs]
+    return [max(some, key=lambda found: found.ops)] if some else []
 
 
 def _same(graph: tf.Graph, out: str, into: str) -> bool:
     """Whether an output could be fed back: of the type and shape of a placeholder."""
-    one, other = graph.get_tensor_by_name(out), graph.get_tensor_by_name(into)
+    return _fits(graph.get_tensor_by_name(out), graph.get_tensor_by_name(into))
+
+
+def _fits(out: tf.Tensor, into: tf.Tensor) -> bool:
     return bool(
-        one.dtype == other.dtype
-        and one.dtype.is_floating
-        and one.shape.rank
-        and one.shape.rank == other.shape.rank
-        and one.shape.is_compatible_with(other.shape)
+        out.dtype == into.dtype
+        and out.dtype.is_floating
+        and out.shape.rank
+        and out.shape.rank == into.shape.rank
+        and out.shape.is_compatible_with(into.shape)
     )
 
 
-def _placeholders_of(graph: tf.Graph, outputs: Iterable[tf.Tensor]) -> list[tf.Tensor]:
+def placeholders_of(graph: tf.Graph, outputs: Iterable[tf.Tensor]) -> list[tf.Tensor]:
+    """The inputs that outputs come from, in the order of the graph."""
     names = {name for out in outputs for name in _end(out).inputs}
     return [
         op.outputs[0] for op in graph.get_operations() if op.outputs and op.outputs[0].name in names
+    ]
+
+
+def lost_states(
+    graph: tf.Graph, takes: Sequence[tf.Tensor], gives: Sequence[tf.Tensor]
+) -> list[str]:
+    """A sentence where inputs may be states that no output gives back, with what inside of the
+    graph could: the last sums and products of that shape on the way, as c and h of a cell are."""
+    lost = [t for t in takes if t.dtype.is_floating and (t.shape.rank or 0) > 1]
+    lost = [t for t in lost if not any(_fits(out, t) for out in gives)]
+    on_the_way = {op.name for out in gives for op in _before(out)}
+    inside = [
+        op
+        for op in graph.get_operations()
+        if op.name in on_the_way
+        and op.type in _MAKES_STATES
+        and any(_fits(op.outputs[0], t) and t.name in _end(op.outputs[0]).inputs for t in lost)
+    ]
+    if not inside:
+        return []
+    likely = ", ".join(op.name for op in inside[-3:])
+    return [
+        f"{', '.join(t.op.name for t in lost)} may be states, and no output gives them back; the "
+        f"last of their shape are {likely} (--outputs)"
     ]
 
 
@@ -234,47 +339,36 @@ def _some(names: Iterable[str], most: int = 12) -> list[str]:
     return found if len(found) <= most else [*found[:most], f"{len(found) - most} more"]
 
 
-def _source(
-    graph: tf.Graph,
-    values: dict[str, NDArray[Any]],
-    inputs: Sequence[tf.Tensor],
-    outputs: Sequence[tf.Tensor],
-    chosen: tuple[str, ...],
-    saved: bool,
-) -> Source:
-    """Run in a session as it is, and frozen for the converter."""
+def _named(tensors: Iterable[tf.Tensor]) -> dict[str, tf.Tensor]:
     names: dict[str, tf.Tensor] = {}
-    for tensor in inputs:
+    for tensor in tensors:
         names[clean(tensor.name, names)] = tensor
-    gives: dict[str, tf.Tensor] = {}
-    for tensor in outputs:
-        gives[clean(tensor.name, gives)] = tensor
-    session = v1.Session(graph=graph)
-    variables = _restore(session, values, outputs)
+    return names
+
+
+def _entry(
+    name: str, session: Any, takes: Mapping[str, tf.Tensor], gives: Mapping[str, tf.Tensor]
+) -> Entry:
+    """Run in a session as it is, and frozen for the converter."""
 
     def live(arrays: Arrays) -> dict[str, NDArray[Any]]:
-        found = session.run(
-            gives, {names[n].name: value for n, value in arrays.items() if n in names}
-        )
+        fed = {takes[n].name: value for n, value in arrays.items() if n in takes}
+        found = session.run(dict(gives), fed)
         return {n: np.asarray(value) for n, value in found.items()}
 
-    frozen = v1.graph_util.convert_variables_to_constants(
-        session, graph.as_graph_def(), [t.op.name for t in outputs]
-    )
+    definition = session.graph.as_graph_def()
+    ends = [t.op.name for t in gives.values()]
+    frozen = v1.graph_util.convert_variables_to_constants(session, definition, ends)
 
     def function(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = tf.import_graph_def(
-            frozen, {names[n].name: t for n, t in tensors.items()},
-            [t.name for t in outputs], name="",
-        )  # fmt: skip
-        return dict(zip(gives, found, strict=True))
+        # What nothing reads is not in the frozen graph.
+        kept = {node.name for node in frozen.node}
+        fed = {takes[n].name: t for n, t in tensors.items() if takes[n].op.name in kept}
+        wanted = [t.name for t in gives.values()]
+        return dict(zip(gives, tf.import_graph_def(frozen, fed, wanted, name=""), strict=True))
 
-    specs = {n: spec(t.shape, t.dtype, n) for n, t in names.items()}
-    entry: Entry = make_entry("step", function, specs, live)
-    kind = (
-        "a graph of TensorFlow 1 with a checkpoint" if saved else "a frozen graph of TensorFlow 1"
-    )
-    return Source(kind, (entry,), variables, chosen)
+    specs = {n: spec(t.shape, t.dtype, n) for n, t in takes.items()}
+    return make_entry(name, function, specs, live)
 
 
 def _restore(

@@ -28,6 +28,13 @@ Function: TypeAlias = "tf.types.experimental.ConcreteFunction"
 Arrays = Mapping[str, NDArray[Any]]
 Specs = Mapping[str, tf.TensorSpec]
 Shape = tuple[int | None, ...]
+# Ops that reach beyond the graph.
+TOUCHING = frozenset(
+    ("WriteFile", "ReadFile", "SaveV2", "Save", "SaveSlices", "RestoreV2", "Restore", "PyFunc",
+     "PyFuncStateless", "EagerPyFunc", "MergeV2Checkpoints", "WholeFileReaderV2", "MatchingFiles",
+     "WriteSummary", "CreateSummaryFileWriter", "FixedLengthRecordReaderV2", "TextLineReaderV2",
+     "TFRecordReaderV2", "PrintV2", "LookupTableExportV2")
+)  # fmt: skip
 FREE = -1  # a free dimension, as it is written
 
 
@@ -91,7 +98,6 @@ class Entry:
                 f"{self.name} does not take {told} ({first_line(error)}); give other shapes"
             ) from error
 
-
     def narrowed(self, outputs: Iterable[str]) -> Entry:
         """The same with some of its outputs; inputs that only the others read are left out."""
         return self if self.make is None else self.make({**self.inputs, **self.unused}, outputs)
@@ -129,15 +135,12 @@ class Source:
             raise ValueError(f"no signature is called {strange[0]}; there are {', '.join(by_name)}")
         return replace(self, entries=tuple(by_name[n] for n in wanted)) if wanted else self
 
-
     def giving(self, outputs: Iterable[str]) -> Source:
         """The same with some of its outputs. Raises ValueError for names that it has not."""
         wanted = tuple(outputs)
         known = {n: None for entry in self.entries for n in entry.outputs}
         if strange := sorted(set(wanted) - set(known)):
-            raise ValueError(
-                f"no output is called {strange[0]}; there are {', '.join(known)}"
-            )
+            raise ValueError(f"no output is called {strange[0]}; there are {', '.join(known)}")
         entries = []
         for entry in self.entries:
             own = [n for n in entry.outputs if n in wanted]
@@ -175,10 +178,22 @@ def clean(name: str, taken: Iterable[str] = ()) -> str:
     return numbered
 
 
+_HEADS = (
+    "graph execution error",
+    "detected at node",
+    "file ",
+    "node",
+    "[[",
+    "defined at",
+    "<stack",
+)
+
+
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """What an error says, in one line: the first that says something."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")
+    told = [line for line in lines if not line.lower().startswith(_HEADS)] or lines
+    return (told[0] if told else type(error).__name__)[:300].rstrip(".:")
 
 
 def make_entry(
@@ -210,8 +225,15 @@ def make_entry(
         found = (live or call)(arrays)
         return {n: value for n, value in found.items() if gives is None or n in gives}
 
+    _refuse(concrete.graph.as_graph_def(), name)
     with quiet_stderr():  # it tells of GPUs that there are none
         frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    if more := frozen.inputs[len(names) :]:
+        held = ", ".join(f"{t.op.name} ({t.dtype.name})" for t in more)
+        raise ValueError(
+            f"{name} holds {held}, which no constant can stand for: text and its tables stay "
+            "outside, feed numbers"
+        )
     definition = without_guards(frozen.graph.as_graph_def())
     read = _read(definition, [t.op.name for t in frozen.outputs])
     placeholders = {n: t.name for n, t in zip(names, frozen.inputs, strict=True)}
@@ -237,6 +259,23 @@ def make_entry(
         {n: named[n] for n in inputs if n not in used},
         lambda specs, outputs: make_entry(name, function, specs, live, outputs),
     )
+
+
+def _refuse(definition: tf.compat.v1.GraphDef, name: str) -> None:
+    """Raise ValueError where a graph changes something: variables of its own, or files, which a
+    stranger's graph may write as well as any program."""
+    nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
+    for node in nodes:
+        layer = "/".join(p for p in node.name.split("/")[:-1] if "PartitionedCall" not in p) or name
+        if node.op.startswith(("AssignVariable", "AssignAdd", "AssignSub", "Assign")):
+            raise ValueError(
+                f"{layer} keeps its state in itself ({node.op}), where no step can give it back: "
+                "take a Keras model as a step with --step, or build it with state in and out"
+            )
+        if node.op in TOUCHING:
+            raise ValueError(
+                f"{layer} touches files, prints or runs Python ({node.op}); leave that outside"
+            )
 
 
 def without_guards(definition: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:

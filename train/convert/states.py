@@ -5,21 +5,21 @@ and c of an LSTM, the names say more than shapes, and running it says what names
 answers to itself. Let c be moved in one place, then c' moves most in the same place, as it is
 c times the forget gate and something; h is mixed by a matrix and moves everything alike. And a
 second layer's state moves nothing of the first. So every way to pair them is rated by names and
-by what moved, the best is taken, and then checked: the steps are run on, each state fed back, and
-must stay numbers and make a difference.
+by what moved, and the best assignment is taken (Jonker & Volgenant 1987, by scipy). Then it is
+checked: the steps are run on, each state fed back, and must stay numbers and make a difference.
 """
 
 from __future__ import annotations
 
 import difflib
-import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from train.convert.source import Arrays, Entry, Specs, dims, written
 
@@ -31,8 +31,8 @@ MOVE = 0.05
 # a place like all others the mean of 16 probes is 0.8, with a deviation of 0.15 (half-normal).
 OWN = 1.6
 MOST_OWN = 100.0
-MOST_WAYS = 5040  # of pairing what has one shape, 7 of 7; beyond that by order
-MAYBE = "of the shape of one, and it makes a difference"
+KIN = "answers to its sibling, as h to c"
+MAYBE = "called like one, of its shape, and it makes a difference"
 SAME_NAME = 0.8  # of `difflib.SequenceMatcher`, without the words that say which side it is
 _SIDES = re.compile(r"(?<![a-z])(in|out|input|output|next|new|prev|previous|old|init|initial|after"
                     r"|before|t|tm1|1)(?![a-z])")  # fmt: skip
@@ -58,10 +58,7 @@ def find_pairs(entry: Entry, call: Call, feed: Arrays) -> list[Pair]:
             if outs:
                 key = (spec.dtype.name, tuple(outs))
                 groups.setdefault(key, ([], outs))[0].append(name)
-    reads = any(
-        spec.dtype.is_integer for spec in entry.inputs.values()
-    )  # pieces, by all likelihood
-    found = [pair for ins, outs in groups.values() for pair in _group(call, feed, ins, outs, reads)]
+    found = [pair for ins, outs in groups.values() for pair in _group(call, feed, ins, outs)]
     return _without_all(found, entry.inputs)
 
 
@@ -69,57 +66,68 @@ def _fits(out: Any, into: Any) -> bool:
     return bool(out.dtype == into.dtype and out.shape.is_compatible_with(into.shape))
 
 
-def _group(call: Call, feed: Arrays, ins: list[str], outs: list[str], reads: bool) -> list[Pair]:
-    """The pairs of what has one type and shape. reads: whether other inputs are what is read."""
+def _group(call: Call, feed: Arrays, ins: list[str], outs: list[str]) -> list[Pair]:
+    """The pairs of what has one type and shape."""
     moved, ratio, own = _answers(call, feed, ins, outs)
     likeness = np.array([[_likeness(i, o) for o in outs] for i in ins])
-    # The name counts most, then what answers to itself and how much, then the rest.
+    # A name outweighs all else, and answering to itself all but a name; the rest breaks ties.
     rating = 4.0 * (likeness >= SAME_NAME) + 2.0 * (ratio >= OWN) + own / MOST_OWN
     rating += 0.1 * (likeness + np.minimum(moved, 1))
     rating[moved == 0] = -100
-    found, sure = [], reads
-    for i, o in _best(rating):
-        if moved[i, o] == 0:
-            continue
+    best = [(i, o) for i, o in zip(*linear_sum_assignment(-rating), strict=True) if moved[i, o]]
+    found, left = {}, []
+    for i, o in best:
         named, itself = likeness[i, o] >= SAME_NAME, ratio[i, o] >= OWN
-        why = [w for w, holds in (("by name", named), ("answers to itself", itself)) if holds]
-        sure |= bool(why)
-        found.append(((i, o), why))
-    return [
-        Pair(ins[i], outs[o], " and ".join(why) or MAYBE)
-        for (i, o), why in found
-        if why or ((sure or _STATE.search(ins[i].lower())) and len(ins) <= len(outs))
-    ]
+        if why := [w for w, holds in (("by name", named), ("answers to itself", itself)) if holds]:
+            found[i, o] = " and ".join(why)
+        else:
+            left.append((i, o))
+    # h of an LSTM: h' is made of c', so it answers to c in its own place.
+    kin = [(i, o) for i, o in left if any(ratio[sure, o] >= OWN for sure, _ in found)]
+    if len(ins) <= len(outs):
+        found |= dict.fromkeys(kin, KIN)
+        hinted = [(i, o) for i, o in left if _hints(ins[i]) or _hints(outs[o])]
+        found |= {pair: MAYBE for pair in hinted if pair not in found}
+    return [Pair(ins[i], outs[o], why) for (i, o), why in sorted(found.items())]
+
+
+def _hints(name: str) -> bool:
+    """Whether a name is that of a state."""
+    return bool(_STATE.search(name.lower()))
 
 
 def _without_all(pairs: list[Pair], inputs: Iterable[str]) -> list[Pair]:
-    """A step that takes nothing but states would say the same for ever: of those that only have
-    the shape of one, the first is what it is told; and where there are none such, there are no
-    states at all, as in what mends a picture."""
+    """A step that takes nothing but states would say the same for ever: the weakest of them, and
+    of those the first, is what it is told; and where all go by their names, there are no states
+    at all, as in what mends a picture."""
     if {pair.into for pair in pairs} < set(inputs):
         return pairs
-    first = next((pair for pair in pairs if pair.why == MAYBE), None)
-    return [pair for pair in pairs if pair is not first] if first else []
+    weak = [pair for pair in pairs if pair.why in (KIN, MAYBE)]
+    weak = weak or [pair for pair in pairs if "by name" not in pair.why]
+    return [pair for pair in pairs if pair is not weak[0]] if weak else []
+
+
+def unpaired(entry: Entry, pairs: Sequence[Pair]) -> list[str]:
+    """What could be a state by its shape, or is called like one, and is not: a sentence each."""
+    into, out = {pair.into for pair in pairs}, {pair.out for pair in pairs}
+    found = []
+    for name, spec in entry.inputs.items():
+        if name in into or not spec.dtype.is_floating or not dims(spec.shape):
+            continue
+        fits = [n for n, s in entry.outputs.items() if n not in out and _fits(s, spec)]
+        if fits:
+            found.append(f"{name} takes nothing back, though {fits[0]} would fit (--state)")
+        elif _hints(name):
+            found.append(
+                f"{name} is called like a state, and no output gives it back (--outputs, --state)"
+            )
+    return found
 
 
 def _likeness(into: str, out: str) -> float:
     """From 0 to 1: how alike two names are without the words that say which side they are."""
     one, other = (_SIDES.sub("", re.sub(r"[_/.:]+", " ", n.lower())).split() for n in (into, out))
     return difflib.SequenceMatcher(None, " ".join(one), " ".join(other)).ratio()
-
-
-def _best(rating: NDArray[Any]) -> list[tuple[int, int]]:
-    """The pairing of rows and columns with the largest sum."""
-    rows, columns = rating.shape
-    turned = rows > columns
-    table = rating.T if turned else rating
-    few, many = table.shape
-    ways: Iterator[Sequence[int]] = itertools.permutations(range(many), few)
-    best = max(
-        itertools.islice(ways, MOST_WAYS),
-        key=lambda way: sum(table[i, o] for i, o in enumerate(way)),
-    )
-    return [(o, i) if turned else (i, o) for i, o in enumerate(best)]
 
 
 def _answers(
@@ -176,25 +184,19 @@ def given_pairs(entry: Entry, specs: Sequence[str]) -> list[Pair]:
     return found
 
 
-def check_pairs(
+def faults(
     call: Call, pairs: Sequence[Pair], steps: Sequence[tuple[Arrays, Mapping[str, NDArray[Any]]]]
-) -> None:
-    """Run on, states stay numbers and make a difference. steps: inputs, states with them, and
-    outputs of the source. Raises ValueError where they do not."""
-    for pair in pairs:
-        if not all(np.isfinite(out[pair.out]).all() for _, out in steps):
-            raise ValueError(
-                f"the state {pair.into} = {pair.out} does not stay a number when it is fed back; "
-                "give the right pairs with --state IN=OUT, or --no-states"
-            )
+) -> dict[Pair, str]:
+    """What is wrong with pairs that were fed back: they must stay numbers and make a difference.
+    steps: inputs, states with them, and outputs of the source."""
+    wild = [pair for pair in pairs if not all(np.isfinite(out[pair.out]).all() for _, out in steps)]
+    if wild:
+        return dict.fromkeys(wild, "does not stay a number when it is fed back")
     feed, out = steps[-1]
-    states = {pair.into: np.zeros_like(feed[pair.into]) for pair in pairs}
-    fresh = call({**feed, **states})
+    fresh = call({**feed, **{pair.into: np.zeros_like(feed[pair.into]) for pair in pairs}})
     if pairs and all(np.array_equal(fresh[name], out[name]) for name in out):
-        raise ValueError(
-            f"the states {', '.join(pair.into for pair in pairs)} make no difference; give the "
-            "right pairs with --state IN=OUT, or --no-states"
-        )
+        return dict.fromkeys(pairs, "makes no difference")
+    return {}
 
 
 def zeros(specs: Specs, pairs: Sequence[Pair], batch: int = 1) -> dict[str, NDArray[Any]]:

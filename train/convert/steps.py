@@ -7,7 +7,7 @@ there is comes from a file of arrays or, said so, by chance.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sentencepiece import SentencePieceProcessor
 
 from kbengine.vocab import Vocabulary
-from train.convert.source import Arrays, Entry, dims
+from train.convert.source import Arrays, Entry, dims, written
 from train.convert.states import Call, Pair, states_of, zeros
 from train.corpus import encode_lines, read_messages
 
@@ -29,6 +29,7 @@ _PASSING = frozenset(
 )  # fmt: skip
 _TABLES = {"GatherV2": (0, 1), "Gather": (0, 1), "ResourceGather": (0, 1)}  # params, indices
 FREE_SIZE = 4  # as a free dimension that is no batch is taken, such as the time of a loop
+CHANCE = "by chance"
 UNKNOWN_TOKENS = ("<unk>", "[UNK]", "<UNK>", "UNK")
 
 Step = tuple[Arrays, Mapping[str, NDArray[Any]]]  # inputs with their states, and outputs
@@ -36,10 +37,12 @@ Step = tuple[Arrays, Mapping[str, NDArray[Any]]]  # inputs with their states, an
 
 @dataclass(frozen=True)
 class Feeds:
-    """feeds: the inputs of each step, by name; for states anything. told: where each comes from."""
+    """feeds: the inputs of each step, by name; for states anything. told: where each comes from.
+    begins: the steps at which a message begins, on states of zeros."""
 
     feeds: tuple[Arrays, ...]
     told: Mapping[str, str]
+    begins: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Material:
 
     pieces: NDArray[np.int64] | None = None
     told: str = ""
+    begins: frozenset[int] = frozenset()  # the places in `pieces` of the first of each message
     data: Mapping[str, NDArray[Any]] | None = None
 
 
@@ -68,26 +72,44 @@ def read_material(
         )
     messages = read_messages(text)
     if isinstance(vocabulary, bytes):  # one of ours, which normalises text in its own way
-        pieces = encode_lines(messages, Vocabulary(vocabulary)).astype(np.int64)
+        # They are conversations to it: a message's end is a piece, and the state goes on.
+        pieces, begins = encode_lines(messages, Vocabulary(vocabulary)).astype(np.int64), {0}
     else:
-        pieces = _encoded(messages, vocabulary)
+        pieces, begins = _encoded(messages, vocabulary)
     if not len(pieces):
         raise ValueError(f"{text} has no text that {vocabulary!s:.100} knows; give another text")
-    return Material(pieces, f"of {text}", None if data is None else _arrays(data))
+    arrays = None if data is None else _arrays(data)
+    return Material(pieces, f"of {text}", frozenset(begins), arrays)
 
 
-def _encoded(messages: Any, path: Path) -> NDArray[np.int64]:
+def _encoded(messages: Iterable[str], path: Path) -> tuple[NDArray[np.int64], set[int]]:
+    """The pieces of messages by a foreign vocabulary, and the places where a message begins."""
     if not path.is_file():
         raise ValueError(
             f"{path}: no such file; give --vocab a SentencePiece model or a token list"
         )
+    encode = _encoder(path)
+    pieces: list[int] = []
+    begins = set()
+    for message in messages:
+        begins.add(len(pieces))
+        pieces += encode(message)
+    return np.array(pieces, np.int64), begins
+
+
+def _encoder(path: Path) -> Callable[[str], list[int]]:
+    """What makes pieces of a message. Raises ValueError where the file is no vocabulary."""
     content = path.read_bytes()
     if path.suffix == ".txt":
         tokens = content.decode("utf-8", "replace").splitlines()
         numbers = {token: n for n, token in reversed(list(enumerate(tokens)))}
         unknown = next((numbers[t] for t in UNKNOWN_TOKENS if t in numbers), None)
-        words = (numbers.get(word, unknown) for line in messages for word in line.split())
-        return np.array([n for n in words if n is not None], np.int64)
+
+        def encode(message: str) -> list[int]:
+            found = (numbers.get(word, unknown) for word in message.split())
+            return [n for n in found if n is not None]
+
+        return encode
     try:
         processor = SentencePieceProcessor(model_proto=content)
         processor.encode("a")
@@ -95,7 +117,7 @@ def _encoded(messages: Any, path: Path) -> NDArray[np.int64]:
         raise ValueError(
             f"{path} is no SentencePiece model; a list of tokens ends in .txt"
         ) from error
-    return np.array([n for line in messages for n in processor.encode(line)], np.int64)
+    return lambda message: list(processor.encode(message))
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -115,35 +137,50 @@ def make_feeds(entry: Entry, count: int, material: Material, seed: int = 1) -> F
     Raises ValueError where the material does not fit the inputs.
     """
     rng = np.random.default_rng(seed)
-    shapes = {n: sized(s) for n, s in entry.inputs.items()}
     reads = {n: index_range(entry, n) for n, s in entry.inputs.items() if s.dtype.is_integer}
-    columns: dict[str, NDArray[Any]] = {}
-    told = {}
     data = dict(material.data or {})
     if strange := sorted(set(data) - set(entry.inputs)):
         raise ValueError(f"--data has {strange[0]}; the inputs are {', '.join(entry.inputs)}")
     text_input = next((n for n, size in reads.items() if size and n not in data), None)
-    for name, shape in shapes.items():
-        dtype = entry.inputs[name].dtype.as_numpy_dtype
+    columns: dict[str, NDArray[Any]] = {}
+    told = {}
+    begins: frozenset[int] = frozenset()
+    for name, found in entry.inputs.items():
+        shape, dtype = sized(found), found.dtype.as_numpy_dtype
+        size = int(np.prod(shape, dtype=np.int64))
         if name in data:
-            columns[name] = _rows(name, data[name], shape, count).astype(dtype)
+            columns[name] = _rows(name, data[name], found, count).astype(dtype)
+            _in_range(name, columns[name], reads.get(name), "--data")
             told[name] = "from --data"
         elif name == text_input and material.pieces is not None:
-            _in_range(name, material.pieces, reads[name])
-            flat = np.resize(material.pieces, count * int(np.prod(shape, dtype=np.int64)))
+            _in_range(name, material.pieces, reads[name], "the text")
+            flat = np.resize(material.pieces, count * size)
             columns[name] = flat.reshape(count, *shape).astype(dtype)
-            told[name] = f"from the pieces {material.told}"
-        elif name in reads:
-            columns[name] = rng.integers(0, reads[name] or 2, (count, *shape)).astype(dtype)
-            told[name] = f"by chance, below {reads[name] or 2:,}"
-        elif entry.inputs[name].dtype.is_bool:
-            columns[name] = rng.integers(0, 2, (count, *shape)).astype(bool)
-            told[name] = "by chance, true or false"
+            again = ", again and again" if len(flat) > len(material.pieces) else ""
+            told[name] = f"from the pieces {material.told}{again}"
+            if size == 1:
+                length = len(material.pieces)
+                begins = frozenset(i for i in range(count) if i % length in material.begins)
         else:
-            columns[name] = rng.normal(0, 1, (count, *shape)).astype(dtype)
-            told[name] = "by chance, standard normal"
+            columns[name], told[name] = _by_chance(rng, found, reads.get(name), (count, *shape))
     feeds = tuple({n: column[i] for n, column in columns.items()} for i in range(count))
-    return Feeds(feeds, told)
+    return Feeds(feeds, told, begins)
+
+
+def _by_chance(
+    rng: np.random.Generator, found: tf.TensorSpec, rows: int | None, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], str]:
+    """Values for what nothing real is known of, and how to say so."""
+    free = dims(found.shape) or ()
+    long = f", {FREE_SIZE} for what is free in {written(found.shape)}" if None in free[1:] else ""
+    if found.dtype.is_integer:
+        most = rows or (256 if found.dtype == tf.uint8 else 2)
+        values = rng.integers(0, most, shape)
+        return values.astype(found.dtype.as_numpy_dtype), f"{CHANCE}, below {most:,}{long}"
+    if found.dtype.is_bool:
+        return rng.integers(0, 2, shape).astype(bool), f"{CHANCE}, true or false{long}"
+    values = rng.normal(0, 1, shape).astype(found.dtype.as_numpy_dtype)
+    return values, f"{CHANCE}, standard normal{long}"
 
 
 def sized(spec: tf.TensorSpec) -> list[int]:
@@ -152,20 +189,28 @@ def sized(spec: tf.TensorSpec) -> list[int]:
     return [(FREE_SIZE if place else 1) if n is None else n for place, n in enumerate(shape)]
 
 
-def _rows(name: str, found: NDArray[Any], shape: Sequence[int], count: int) -> NDArray[Any]:
-    rows = found if found.ndim == len(shape) + 1 else found[:, None]  # of a batch of one
-    if list(rows.shape[1:]) != list(shape):
-        raise ValueError(
-            f"--data has {name} as {list(found.shape)}; it needs a row for each step of {shape}"
+def _rows(name: str, given: NDArray[Any], spec: tf.TensorSpec, count: int) -> NDArray[Any]:
+    """Rows of a file for the steps, of any length where that is free."""
+    shape = dims(spec.shape) or ()
+    for rows in (given, given[:, None]):  # with a batch of one, or of it
+        fits = rows.ndim == len(shape) + 1 and all(
+            n in (None, m) if place else m == (n or 1)
+            for place, (n, m) in enumerate(zip(shape, rows.shape[1:], strict=True))
         )
-    return np.resize(rows, (count, *shape))
+        if fits:
+            return np.resize(rows, (count, *rows.shape[1:]))
+    raise ValueError(
+        f"--data has {name} as {list(given.shape)}; it needs a row for each step, of "
+        f"{written(shape[1:] if shape[:1] in ((None,), (1,)) else shape)} each"
+    )
 
 
-def _in_range(name: str, pieces: NDArray[np.int64], size: int | None) -> None:
-    if size is not None and pieces.max() >= size:
+def _in_range(name: str, pieces: NDArray[Any], size: int | None, where: str) -> None:
+    if size is not None and (pieces.max() >= size or pieces.min() < 0):
+        worst = pieces.max() if pieces.max() >= size else pieces.min()
         raise ValueError(
-            f"the text has the piece {pieces.max():,}, the table that {name} reads {size:,} rows; "
-            "give --vocab the vocabulary that the model was trained with"
+            f"{where} has the piece {worst:,}, the table that {name} reads {size:,} rows; "
+            "give pieces of the vocabulary that the model was trained with"
         )
 
 
@@ -194,11 +239,13 @@ def table_rows(tensor: tf.Tensor) -> int | None:
     return None
 
 
-def run(call: Call, feeds: Sequence[Arrays], pairs: Sequence[Pair], start: Arrays) -> list[Step]:
-    """Step through the feeds, each state carried on from its own output."""
+def run(call: Call, feeds: Feeds, pairs: Sequence[Pair], start: Arrays) -> list[Step]:
+    """Step through the feeds, each state carried on from its own output to the message's end."""
     steps: list[Step] = []
     states = dict(start)
-    for feed in feeds:
+    for place, feed in enumerate(feeds.feeds):
+        if place in feeds.begins:
+            states = dict(start)
         at = {**feed, **states}
         out = call(at)
         states = states_of(out, pairs)

@@ -44,6 +44,8 @@ MENDS: Mapping[str, str] = {
     "loop": "a loop inside of the graph: give one step of it, and loop outside",
     "branch": "a branch inside of the graph: fix its condition (training=False), or compute both "
     "and choose with tf.where",
+    "type": "TFLite reckons in float32 and whole numbers: cast what goes in and the weights to "
+    "float32",
     "other": "TFLite has no such op: write it in those that it has, or do it outside of the graph",
 }
 
@@ -120,8 +122,15 @@ def _rolled(kind: str, name: str, layers: Mapping[str, str]) -> str:
     cell = f"{layer}Cell" if layer in ("LSTM", "GRU", "SimpleRNN") else "its cell"
     return (
         f"it rolls over time inside of the graph: call {cell} once, with the state as inputs and "
-        f"outputs, and loop outside{' (--step does so)' if layer else ''}"
+        f"outputs, and loop outside{_by_itself(layers)}"
     )
+
+
+def _by_itself(layers: Mapping[str, str]) -> str:
+    """How `--step` can do it, where it can."""
+    if "Bidirectional" in layers.values():
+        return ""
+    return " (--step does so)" if layers else " (of the model's .keras file --step does so)"
 
 
 def _all_axes(op: tf.Operation) -> bool:
@@ -145,6 +154,8 @@ def layer_of(name: str, layers: Mapping[str, str]) -> str:
     """The layer that an op belongs to: the innermost part of its path that is a known one, else
     the path without the op's own name."""
     parts = [p for p in name.split("/")[:-1] if not p.endswith("PartitionedCall")]
+    inner = (n for n, p in enumerate(parts) if re.match("while|TensorArray", p))
+    parts = parts[: next(inner, None)]  # what a loop is made of is no layer
     for part in reversed(parts):
         for known in (part, re.sub(r"_\d+$", "", part)):  # numbered anew when it is called again
             if known in layers:
@@ -176,9 +187,17 @@ def without_builtin(entry: Entry, layers: Mapping[str, str]) -> list[Trouble]:
             if op.name.startswith("custom "):
                 kind = op.name.removeprefix("custom ").removeprefix("Flex")
                 name = _origin(kind, [subgraph.tensors[i].name for i in op.outputs], entry)
-                mend = _rolled(kind, name, layers) or MENDS[_alien(kind) or "other"]
+                key = _alien(kind) or ("type" if _strange_type(kind, entry) else "other")
+                mend = _rolled(kind, name, layers) or MENDS[key]
                 rows.append((kind, layer_of(name, layers), mend))
     return together(rows)
+
+
+def _strange_type(kind: str, entry: Entry) -> bool:
+    """Whether ops of a kind give numbers of a type that TFLite does not reckon in."""
+    found = [op.outputs[0].dtype for op in entry.graph.get_operations()
+             if op.type == kind and op.outputs]  # fmt: skip
+    return any(d in (tf.float64, tf.float16, tf.bfloat16) or d.is_complex for d in found)
 
 
 def _origin(kind: str, outs: Iterable[str], entry: Entry) -> str:
