@@ -21,6 +21,7 @@ from kbengine.engine import DEFAULT_BUNDLE
 from kbengine.errors import KbengineError
 from kbengine.inspect import page as pages
 from kbengine.inspect.page import page
+from kbengine.inspect.picture import Room
 from kbengine.inspect.tables import (
     Extent,
     bundle_tables,
@@ -472,13 +473,13 @@ def chain(n_ops: int, name: str = "t") -> bytes:
 
 
 def test_a_graph_of_many_ops_is_cut_and_says_so(tmp_path: Path) -> None:
-    count = pages.MAX_OPS + 500
+    count = Room().ops + 500
     html = page(shown(chain(count), tmp_path))
     root = read(html)
     (picture,) = graphs(root)
     placed = [name for name, _ in boxes(picture).values()]
-    assert [n for n in placed if n.startswith("op")] == [f"op {i}" for i in range(pages.MAX_OPS)]
-    assert f"Only the first {pages.MAX_OPS:,} of {count:,} ops are drawn" in root.text
+    assert [n for n in placed if n.startswith("op")] == [f"op {i}" for i in range(Room().ops)]
+    assert f"Only the first {Room().ops:,} of {count:,} ops are drawn" in root.text
     assert "500 more rows are left out" in root.text
     assert len(html) < 3_000_000
 
@@ -498,6 +499,36 @@ def test_lines_beyond_number_are_not_drawn(tmp_path: Path) -> None:
     assert [name for name, _ in boxes(graphs(root)[0]).values()] == ["input 0", "op 0"]
     assert "Only the first 1 of 2 ops are drawn" in root.text
     assert len(html) < 1_000_000
+
+
+@pytest.mark.parametrize("side", ["rows", "ends", "lines"])
+def test_many_subgraphs_share_one_page(side: str, tmp_path: Path) -> None:
+    """Each below the bounds of its own, all together tens of megabytes."""
+
+    def change(model: Any) -> None:
+        graph, name = model.subgraphs[0], "&" * 200  # five bytes a sign in a page
+        count = {"rows": 400, "ends": 200, "lines": 1500}[side]
+        between = list(range(2, count))
+        graph.tensors += [tensor(name, [1, 4], schema.TensorType.FLOAT32, 0)] * len(between)
+        if side == "ends":
+            graph.inputs, graph.outputs = list(range(100)), list(range(100, 200))
+        if side == "lines":
+            second = schema.OperatorT()
+            graph.operators[0].outputs, second.inputs, second.outputs = between, between, [1]
+            graph.operators.append(second)
+        model.subgraphs *= pages.MAX_SUBGRAPHS
+
+    found = shown(changed(change), tmp_path)
+    html = page(found)
+    root = read(html)
+    assert len(html) < 16_000_000
+    told = {
+        "rows": "400 more rows are left out",
+        "ends": "Only 0 of 200 inputs and outputs are drawn",
+        "lines": "Only the first 1 of 2 ops are drawn",
+    }
+    assert told[side] in root.text
+    assert len(graphs(root)) == pages.MAX_SUBGRAPHS
 
 
 def test_many_subgraphs_share_what_is_drawn(tmp_path: Path) -> None:

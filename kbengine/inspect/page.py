@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from kbengine.files import whole_file
 from kbengine.inspect.markup import Element, add, element, written
-from kbengine.inspect.picture import PARTS, Picture, picture
+from kbengine.inspect.picture import PARTS, Picture, Room, picture
 from kbengine.inspect.style import STYLE
 from kbengine.inspect.tables import (
     Extent,
@@ -24,10 +24,10 @@ from kbengine.inspect.tables import (
 )
 from kbengine.inspect.view import View
 
-# A hostile file of any size must not become a page that no browser can show.
+# A hostile file of any size must not become a page that no browser can show (see also `Room`).
 MAX_ROWS = 1000  # of a table
+_ROW_SIGNS = 150  # of the tags of a row
 MAX_SUBGRAPHS = 64
-MAX_OPS = 1000  # drawn in all pictures together: some seconds to lay out
 _MAX_CELL = 1000  # signs
 _MAX_JSON = 100_000
 _NAME_SIGNS = 200
@@ -58,7 +58,8 @@ def page(view: View) -> str:
         element("title", f"{name} · kbengine inspect"),
         element("style", STYLE),
     )
-    tables, rest = list(_tables(view)), list(_rest(view))
+    room = Room()
+    tables, rest = list(_tables(view, room)), list(_rest(view, room))
     links, columns, wide = element("nav"), element("div", class_="columns"), element("main")
     for i, (title, content) in enumerate([*tables, *rest]):
         add(links, element("a", title, href=f"#s{i}"), " ")
@@ -100,37 +101,36 @@ def _facts(view: View) -> Iterator[tuple[str, str]]:
             yield f"a step, {what}", f"{row['p50_ms']:.3f} ms"
 
 
-def _tables(view: View) -> Iterator[Section]:
+def _tables(view: View, room: Room) -> Iterator[Section]:
     """What is small and stands side by side."""
     if view["model"]:
         for table in overview_tables(view):
-            yield table.title, _table(table)
+            yield table.title, _table(table, room)
 
 
-def _rest(view: View) -> Iterator[Section]:
+def _rest(view: View, room: Room) -> Iterator[Section]:
     """What needs the width of the page."""
     model = view["model"]
     if model:
-        left = MAX_OPS
         for subgraph in model["subgraphs"][:MAX_SUBGRAPHS]:
-            content, drawn = _graph(subgraph, model["signatures"], left)
-            left -= drawn
-            yield f"Graph {subgraph['index']}: {cut(subgraph['name'], 40) or 'no name'}", content
+            title = f"Graph {subgraph['index']}: {cut(subgraph['name'], 40) or 'no name'}"
+            yield title, _graph(subgraph, model["signatures"], room)
         more = len(model["subgraphs"]) - MAX_SUBGRAPHS
         if more > 0:
             yield "More graphs", [element("p", f"{more:,} are left out; see --json.")]
         for table in byte_tables(model, _EXTENT):
-            yield table.title, _table(table)
+            yield table.title, _table(table, room)
     for table in bundle_tables(view["bundle"]) if view["bundle"] else ():
-        content = _table(table)
+        content = _table(table, room)
         if table.title == "Manifest":
             whole = json.dumps(view["bundle"]["manifest"], ensure_ascii=False, indent=1)
             content.append(_folded("The whole manifest", element("pre", cut(whole, _MAX_JSON))))
         yield table.title, content
 
 
-def _table(table: Table) -> list[Element]:
-    """A table that scrolls by itself where the page is narrow."""
+def _table(table: Table, room: Room, count: int | None = None) -> list[Element]:
+    """A table that scrolls by itself where the page is narrow, as far as there is room. count: how
+    many rows there are, where the table has not all."""
     kinds = {"#": "number", "%": "share"}
     classes = [kinds.get(column[:1]) for column in table.columns]
     names = [
@@ -139,13 +139,19 @@ def _table(table: Table) -> list[Element]:
     ]
     head = element("tr", *(element("th", n, class_=k) for n, k in zip(names, classes, strict=True)))
     body = element("tbody")
+    shown = 0
     for row in table.rows[:MAX_ROWS]:
+        room.signs -= _ROW_SIGNS + sum(min(len(text), _MAX_CELL) for text in row)
+        if room.signs < 0:
+            break
+        shown += 1
         cells = zip(row, names, classes, strict=True)
         add(body, element("tr", *(_cell(*cell) for cell in cells)), "\n")
     grid = element("table", element("thead", head), body)
     found = [element("div", grid, class_="scroll")]
-    if len(table.rows) > MAX_ROWS:
-        more = f"{len(table.rows) - MAX_ROWS:,} more rows are left out; see --json."
+    left_out = (len(table.rows) if count is None else count) - shown
+    if left_out:
+        more = f"{left_out:,} more rows are left out; see --json."
         found.append(element("p", more, class_="faint"))
     return found
 
@@ -160,20 +166,24 @@ def _cell(text: str, column: str, kind: str | None) -> Element:
     return element("td", cut(text, _MAX_CELL), class_=kind)
 
 
-def _graph(subgraph: View, signatures: list[View], most_ops: int) -> tuple[list[Element], int]:
-    """The picture of a subgraph with what its colours mean, and its ops and tensors; also
-    how many ops are drawn."""
-    drawn = picture(subgraph, signatures, most_ops)
+def _graph(subgraph: View, signatures: list[View], room: Room) -> list[Element]:
+    """The picture of a subgraph with what its colours mean, and its ops and tensors."""
+    drawn = picture(subgraph, signatures, room)
     found = [_legend(subgraph, drawn)]
     count = len(subgraph["ops"])
     if drawn.ops < count:
         told = f"Only the first {drawn.ops:,} of {count:,} ops are drawn; the others are too many."
         found.append(element("p", told, class_="unsure"))
+    ends = len(subgraph["inputs"]) + len(subgraph["outputs"])
+    if drawn.ends < ends:
+        told = f"Only {drawn.ends:,} of {ends:,} inputs and outputs are drawn."
+        found.append(element("p", told, class_="unsure"))
     found.append(element("div", drawn.svg, class_="picture"))
     for rows, table in (("ops", steps), ("tensors", tensors)):
-        shown = table(subgraph, _NAME_SIGNS)
-        found.append(_folded(f"{shown.title} ({len(subgraph[rows]):,})", *_table(shown)))
-    return found, drawn.ops
+        count = len(subgraph[rows])
+        shown = table({**subgraph, rows: subgraph[rows][:MAX_ROWS]}, _NAME_SIGNS)
+        found.append(_folded(f"{shown.title} ({count:,})", *_table(shown, room, count)))
+    return found
 
 
 def _legend(subgraph: View, drawn: Picture) -> Element:

@@ -17,7 +17,6 @@ from kbengine.inspect.tables import cut
 from kbengine.inspect.view import View
 
 MAX_ENDS = 100  # inputs, and outputs, of a picture
-MAX_SPAN = 20_000  # lengths of all lines in rows: the slowest graphs tried took a second
 PARTS = 6  # colours for parts of XNNPACK, which come again in turn
 _NOTES = 4  # on an op
 _TOLD = 12  # tensors that hovering over an op tells of, each way
@@ -26,12 +25,28 @@ _SIGNS = 36  # of a line in a box
 _SIGN_WIDTH, _LINE_HEIGHT, _MARGIN = 6.9, 15.0, 10.0  # pixels; of 11 px monospace fonts
 
 
+@dataclass(slots=True)
+class Room:
+    """What a page still has room for, so that no file becomes one that no browser can show.
+
+    Of all pictures together: ops and ends, the boxes of ops, and of inputs and outputs; span, the
+    lengths of all lines in rows (the slowest graphs tried took a second). signs: of the rows of
+    all tables together; in a page each is a few bytes at most.
+    """
+
+    ops: int = 1000
+    ends: int = 1000
+    span: int = 20_000
+    signs: int = 2_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """ops: how many are drawn, from the first on."""
+    """ops, ends: how many are drawn, from the first on."""
 
     svg: Element
     ops: int
+    ends: int
 
 
 @dataclass(slots=True)
@@ -56,7 +71,6 @@ class _Drawing:
     boxes: list[_Box] = field(default_factory=list)
     makers: dict[int, int] = field(default_factory=dict)
     nets: dict[tuple[int, int], list[int]] = field(default_factory=dict)
-    span: int = 0
 
     def reach(self, tensors: Iterable[int]) -> int:
         """How long all lines to a new box would be, in rows."""
@@ -75,29 +89,34 @@ class _Drawing:
         self.makers |= dict.fromkeys(made, number)
 
 
-def picture(subgraph: View, signatures: Sequence[View], most_ops: int) -> Picture:
-    """Draw a subgraph of a view, at most so many ops of it.
+def picture(subgraph: View, signatures: Sequence[View], room: Room) -> Picture:
+    """Draw a subgraph of a view, as far as there is room, and take that from it.
 
     signatures: all of the model. A tensor that an op reads and no op before it has made, nor
     any constant, is a note like a constant.
     """
     drawing = _Drawing()
     names = _names(subgraph["index"], signatures)
-    for tensor in subgraph["inputs"][:MAX_ENDS]:
+    inputs = subgraph["inputs"][: min(MAX_ENDS, room.ends)]
+    for tensor in inputs:
         drawing.place(_end("input", subgraph, tensor, names), made=[tensor])
     drawn = 0
-    for number, op in enumerate(subgraph["ops"][:most_ops]):
+    for number, op in enumerate(subgraph["ops"][: room.ops]):
         reads = [i for i in dict.fromkeys(op["inputs"]) if i >= 0]
-        drawing.span += drawing.reach(reads)
-        if drawing.span > MAX_SPAN:
+        span = drawing.reach(reads)
+        if span > room.span:
             break
+        room.span -= span
         box = _op(subgraph, number, [i for i in reads if i not in drawing.makers])
         drawing.place(box, reads, op["outputs"])
         drawn += 1
-    for tensor in subgraph["outputs"][:MAX_ENDS]:
+    for tensor in subgraph["outputs"][: min(MAX_ENDS, room.ends - len(inputs))]:
         if tensor in drawing.makers or drawn == len(subgraph["ops"]):
             drawing.place(_end("output", subgraph, tensor, names), [tensor])
-    return Picture(_svg(drawing, subgraph), drawn)
+    ends = len(drawing.boxes) - drawn
+    room.ops -= drawn
+    room.ends -= ends
+    return Picture(_svg(drawing, subgraph), drawn, ends)
 
 
 def _names(index: int, signatures: Sequence[View]) -> dict[tuple[str, int], tuple[str, bool]]:

@@ -192,9 +192,13 @@ def faults(
     wild = [pair for pair in pairs if not all(np.isfinite(out[pair.out]).all() for _, out in steps)]
     if wild:
         return dict.fromkeys(wild, "does not stay a number when it is fed back")
-    feed, out = steps[-1]
+    # Where a message begins a state has nothing in it yet.
+    told = [step for step in steps if any(step[0][pair.into].any() for pair in pairs)]
+    if not told:
+        return {}
+    feed, out = told[-1]
     fresh = call({**feed, **{pair.into: np.zeros_like(feed[pair.into]) for pair in pairs}})
-    if pairs and all(np.array_equal(fresh[name], out[name]) for name in out):
+    if all(np.array_equal(fresh[name], out[name]) for name in out):
         return dict.fromkeys(pairs, "makes no difference")
     return {}
 
