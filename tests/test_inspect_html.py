@@ -518,17 +518,15 @@ def test_many_subgraphs_share_one_page(side: str, tmp_path: Path) -> None:
             graph.operators.append(second)
         model.subgraphs *= pages.MAX_SUBGRAPHS
 
-    found = shown(changed(change), tmp_path)
-    html = page(found)
-    root = read(html)
+    html = page(shown(changed(change), tmp_path))
     assert len(html) < 16_000_000
     told = {
         "rows": "400 more rows are left out",
         "ends": "Only 0 of 200 inputs and outputs are drawn",
         "lines": "Only the first 1 of 2 ops are drawn",
     }
-    assert told[side] in root.text
-    assert len(graphs(root)) == pages.MAX_SUBGRAPHS
+    assert told[side] in html
+    assert html.count('class="picture"') == pages.MAX_SUBGRAPHS
 
 
 def test_many_subgraphs_share_what_is_drawn(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ _NOTES = 4  # on an op
 _TOLD = 12  # tensors that hovering over an op tells of, each way
 _DIMENSIONS = 8  # no op of LiteRT knows more
 _SIGNS = 36  # of a line in a box
+_TAG_SIGNS = 300  # of a line's tags
 _SIGN_WIDTH, _LINE_HEIGHT, _MARGIN = 6.9, 15.0, 10.0  # pixels; of 11 px monospace fonts
 
 
@@ -30,14 +31,14 @@ class Room:
     """What a page still has room for, so that no file becomes one that no browser can show.
 
     Of all pictures together: ops and ends, the boxes of ops, and of inputs and outputs; span, the
-    lengths of all lines in rows (the slowest graphs tried took a second). signs: of the rows of
-    all tables together; in a page each is a few bytes at most.
+    lengths of all lines in rows (the slowest graphs tried took a second). signs: of all ops and
+    lines and of the rows of all tables; each becomes five bytes at most, a page 16 MB.
     """
 
     ops: int = 1000
     ends: int = 1000
     span: int = 20_000
-    signs: int = 2_000_000
+    signs: int = 3_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +107,13 @@ def picture(subgraph: View, signatures: Sequence[View], room: Room) -> Picture:
         span = drawing.reach(reads)
         if span > room.span:
             break
-        room.span -= span
         box = _op(subgraph, number, [i for i in reads if i not in drawing.makers])
+        lines = [_told(subgraph["tensors"][i]) for i in reads if i in drawing.makers]
+        signs = len(box.title) + sum(len(told) + _TAG_SIGNS for told in lines)
+        if signs > room.signs:
+            break
+        room.span -= span
+        room.signs -= signs
         drawing.place(box, reads, op["outputs"])
         drawn += 1
     for tensor in subgraph["outputs"][: min(MAX_ENDS, room.ends - len(inputs))]:
