@@ -14,10 +14,14 @@ from kbengine.coding import CODINGS, encode_grid
 from kbengine.inspect.graph import IDENTIFIER, read_graph
 from kbengine.shipping import GRID, Stretch
 
-# Vectors shorter than this stay with what stands around them.
+# Vectors shorter than this stay with what stands around them. `python -m train quantize
+# en-nano.bundle --ship OUT` with 256 to 32,768: within 0.3 % of its bytes; en.bundle with 2,048 and
+# 8,192: within 0.01 %.
 _LEAST_BYTES = 2048
 _ARRAY_PARTS = ("lexicon", "ngrams", "trigger", "model")  # the last: of the family `ngram`
-_NOISE_BYTES = 1 << 19  # weights as many as these have no matches that LZMA could find
+# Of weights as many as these LZMA finds no matches: with and without it the same command makes the
+# same bytes, of the model of en.bundle in 0.2 s and in 2.9.
+_NOISE_BYTES = 1 << 19
 _TRIED = {
     "i1": ("codes", "bytes"), "u1": ("bytes", "codes"), "u2": ("words", "rising", "bytes"),
     "f4": ("floats", "bytes"),
