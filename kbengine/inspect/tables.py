@@ -75,6 +75,11 @@ def verdicts(view: View) -> list[tuple[bool | None, str]]:
     broken = [rule for rule in contract["rules"] if rule["kept"] is False]
     unknown = [rule for rule in contract["rules"] if rule["kept"] is None]
     told = "keeps the contract of a step model"
+    names = {signature["name"] for signature in view["model"]["signatures"]}
+    if not bundle and not names & {"state", "logits"}:
+        # A model of somebody else's is nothing broken.
+        told = "no step model of kbengine's, which has the signatures state and logits"
+        return [(None, f"{told}: it has {', '.join(sorted(names)) or 'none'}")]
     if broken:
         rule = broken[0]
         told = f"breaks the contract of a step model ({rule['name']}): {rule['reason']}"

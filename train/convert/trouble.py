@@ -90,8 +90,8 @@ def together(rows: Iterable[Found]) -> list[Trouble]:
 
 def _hard(op: tf.Operation) -> str:
     """The key of an op's mend in `MENDS`; empty where there is nothing to mend."""
-    if op.type in CONTROL_FLOW:
-        return "loop" if op.type in LOOPS else "branch"
+    if flow := _flow(op.type):
+        return flow
     if op.type == "Squeeze":
         return "squeeze" if not op.get_attr("squeeze_dims") and not _static(op) else ""
     if op.type in _REDUCTIONS:
@@ -99,6 +99,11 @@ def _hard(op: tf.Operation) -> str:
     if op.type in _SHAPES:
         return "" if _static(op) else _shape(op)
     return _alien(op.type)
+
+
+def _flow(kind: str) -> str:
+    """As `_hard`, for control flow."""
+    return "loop" if kind in LOOPS else "branch" if kind in BRANCHES else ""
 
 
 def _alien(kind: str) -> str:
@@ -187,7 +192,7 @@ def without_builtin(entry: Entry, layers: Mapping[str, str]) -> list[Trouble]:
             if op.name.startswith("custom "):
                 kind = op.name.removeprefix("custom ").removeprefix("Flex")
                 name = _origin(kind, [subgraph.tensors[i].name for i in op.outputs], entry)
-                key = _alien(kind) or ("type" if _strange_type(kind, entry) else "other")
+                key = _flow(kind) or _alien(kind) or ("type" if _strange_type(kind, entry) else "other")
                 mend = _rolled(kind, name, layers) or MENDS[key]
                 rows.append((kind, layer_of(name, layers), mend))
     return together(rows)
