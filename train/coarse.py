@@ -22,7 +22,7 @@ from train.shipping import Grid, Weights, matrices
 # weights it has. Of 0, .15, .25, .35 and of 0, .2, .33, .5, by the perplexity of 17,170 pieces of
 # eight dev sets at 3.57 MB of codes: 0 and 0 x1.0148, 0 and .33 x1.0088, these x1.0067, which one
 # standard error (0.001) does not tell from .15 and .35 or from .2 and .5 (train/EXPERIMENTS.md,
-# "Powers"). To try others: `python -m train quantize en.bundle --ship OUT --share 0.6 --text FILES`.
+# "Powers"). To try others: `python -m train quantize en.bundle --ship OUT --share .6 --text FILES`.
 RARITY_POWER = 0.25
 SIZE_POWER = 1 / 3
 # In int8 steps. Where `coarser` makes it of en-nano.bundle, a weight has 2.4 bits, and `compared`

@@ -31,8 +31,8 @@ EXPORT, EXPORT_INT4 = OWN = ("export", "export int4")
 # modes int8 and 16x8 set their ranges by the first steps.
 SAMPLES = 200
 SAMPLE_TEXT = Path(__file__).parent.parent / "data" / "chat.txt"
-# 400 steps of each, in turns: between two runs of `python -m train sizes nano=... base=... --modes
-# float32` on a busy machine the medians moved by 3 % at most.
+# 400 steps of each, in turns: `python -m train sizes nano=... base=... --modes float32` gave medians
+# within 4 % of each other in a quiet hour and a busy one.
 ROUNDS, BURST, WARM_UP = 40, 10, 3
 
 Feed = dict[str, NDArray[Any]]
