@@ -225,15 +225,7 @@ def make_entry(
         found = (live or call)(arrays)
         return {n: value for n, value in found.items() if gives is None or n in gives}
 
-    _refuse(concrete.graph.as_graph_def(), name)
-    with quiet_stderr():  # it tells of GPUs that there are none
-        frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
-    if more := frozen.inputs[len(names) :]:
-        held = ", ".join(f"{t.op.name} ({t.dtype.name})" for t in more)
-        raise ValueError(
-            f"{name} holds {held}, which no constant can stand for: text and its tables stay "
-            "outside, feed numbers"
-        )
+    frozen = _frozen(concrete, name, len(names))
     definition = without_guards(frozen.graph.as_graph_def())
     read = _read(definition, [t.op.name for t in frozen.outputs])
     placeholders = {n: t.name for n, t in zip(names, frozen.inputs, strict=True)}
@@ -259,6 +251,23 @@ def make_entry(
         {n: named[n] for n in inputs if n not in used},
         lambda specs, outputs: make_entry(name, function, specs, live, outputs),
     )
+
+
+def _frozen(concrete: Function, name: str, inputs: int) -> Function:
+    """A function with its variables as constants, by places.
+
+    Raises ValueError where it changes something, or holds what is no variable.
+    """
+    _refuse(concrete.graph.as_graph_def(), name)
+    with quiet_stderr():  # it tells of GPUs that there are none
+        frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    if more := frozen.inputs[inputs:]:
+        held = ", ".join(f"{t.op.name} ({t.dtype.name})" for t in more)
+        raise ValueError(
+            f"{name} holds {held}, which no constant can stand for: text and its tables stay "
+            "outside, feed numbers"
+        )
+    return frozen
 
 
 def _refuse(definition: tf.compat.v1.GraphDef, name: str) -> None:
