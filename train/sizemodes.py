@@ -31,8 +31,8 @@ EXPORT, EXPORT_INT4 = OWN = ("export", "export int4")
 # modes int8 and 16x8 set their ranges by the first steps.
 SAMPLES = 200
 SAMPLE_TEXT = Path(__file__).parent.parent / "data" / "chat.txt"
-# 400 steps of each, in turns: `python -m train sizes nano=... base=... --modes float32` gave medians
-# within 4 % of each other in a quiet hour and a busy one.
+# 400 steps of each, in turns: the medians of `python -m train sizes nano=... base=... --modes
+# float32` in a quiet hour and in a busy one are within 4 % of each other.
 ROUNDS, BURST, WARM_UP = 40, 10, 3
 
 Feed = dict[str, NDArray[Any]]
