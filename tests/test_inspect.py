@@ -308,3 +308,11 @@ def test_no_tensorflow(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_an_archive_of_something_else_is_no_bundle(tmp_path: Path) -> None:
+    """A Keras file is a zip as well."""
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(BundleError, match="an archive of something else"):
+        view(tmp_path / "model.keras")

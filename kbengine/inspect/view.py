@@ -26,7 +26,7 @@ from kbengine.inspect.graph import (
     Tensor,
     read_graph,
 )
-from kbengine.inspect.parts import Archive, read_archive, restored
+from kbengine.inspect.parts import MANIFEST, Archive, read_archive, restored
 from kbengine.inspect.runtime import Answers, ask
 
 MAX_FILE_BYTES = 4 << 30
@@ -66,6 +66,11 @@ def view(path: Path, probe: bool = True, timing: bool = False) -> View:
 
 def _bundle(path: Path, probe: bool, timing: bool) -> View:
     archive = read_archive(path)
+    if not any(member.name == MANIFEST for member in archive.members):
+        raise BundleError(
+            f"{path} is an archive of something else; give a .tflite or a bundle, or convert the "
+            "model first, with `python -m train convert`"
+        )
     answers = Answers(NOT_ASKED)
     error = ""
     shipped = archive.manifest.get("format") == shipping.FORMAT

@@ -192,7 +192,11 @@ def without_builtin(entry: Entry, layers: Mapping[str, str]) -> list[Trouble]:
             if op.name.startswith("custom "):
                 kind = op.name.removeprefix("custom ").removeprefix("Flex")
                 name = _origin(kind, [subgraph.tensors[i].name for i in op.outputs], entry)
-                key = _flow(kind) or _alien(kind) or ("type" if _strange_type(kind, entry) else "other")
+                key = (
+                    _flow(kind)
+                    or _alien(kind)
+                    or ("type" if _strange_type(kind, entry) else "other")
+                )
                 mend = _rolled(kind, name, layers) or MENDS[key]
                 rows.append((kind, layer_of(name, layers), mend))
     return together(rows)
