@@ -260,7 +260,7 @@ def test_the_source_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFi
     foreign.gru_step().save(path)
     before = path.read_bytes()
     assert main(["convert", str(path), "--out", str(path)]) == 1
-    assert "is the source itself" in capsys.readouterr().err
+    assert "is a file that is read" in capsys.readouterr().err
     assert path.read_bytes() == before
 
 
@@ -318,3 +318,9 @@ def test_an_output_of_changing_shape_is_told() -> None:
 def test_what_a_function_gives_in_lists_and_dicts_is_named() -> None:
     (entry,) = read_source("tests.foreign:nested").entries
     assert set(entry.outputs) == {"a", "rest_0", "rest_1_b"}
+
+
+def test_inputs_that_do_not_suffice_are_told(tmp_path: Path) -> None:
+    path = _frozen(_step_of_2018(), tmp_path / "f.pb", "probs", "memory_out")
+    with pytest.raises(ValueError, match="memory is read as well; name it with --inputs"):
+        read_source(str(path), Wishes(inputs=["piece"], outputs=["probs"]))

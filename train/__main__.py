@@ -97,12 +97,21 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _run(args)
     except (ValueError, OSError, EOFError, KbengineError) as error:
-        print(f"train: {error}", file=sys.stderr)
+        print(f"train: {_sentence(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("train: stopped; the same command goes on from the checkpoint", file=sys.stderr)
+        goes_on = args.verb in ("run", "fit")
+        told = "; the same command goes on from the checkpoint" if goes_on else ""
+        print(f"train: stopped{told}", file=sys.stderr)
         return 130
     return 0
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong; of what the system could not do, with the mend."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename} cannot be used ({error.strerror}); give another path"
+    return str(error)
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kbengine.files import check_target
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -135,22 +137,16 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    if args.out is not None and (args.out.is_dir() or not args.out.absolute().parent.is_dir()):
-        raise ValueError(f"{args.out} cannot be written; give a file in a folder that exists")
+    if args.out is not None:
+        check_target(args.out, Path(args.source))
     if args.steps < 2:
         raise ValueError(f"--steps {args.steps} compares nothing; give 2 or more")
     if args.batch not in (None, FREE_BATCH) and not re.fullmatch("[1-9][0-9]{0,5}", args.batch):
         raise ValueError(f"--batch {args.batch} is no number of rows; give 1 or more, or free")
     if not 0 < args.limit < math.inf:
         raise ValueError(f"--limit {args.limit:g} allows nothing, or all; give a share such as 0.5")
-    if args.out is not None and args.out.exists() and _same(args.out, args.source):
-        raise ValueError(f"{args.out} is the source itself; give another --out")
     if args.state and args.no_states:
         raise ValueError("--state and --no-states exclude each other; give one of them")
-
-
-def _same(out: Path, source: str) -> bool:
-    return Path(source).exists() and out.samefile(source)
 
 
 def _worst(made: Converted) -> float:

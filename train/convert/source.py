@@ -186,12 +186,14 @@ _HEADS = (
     "[[",
     "defined at",
     "<stack",
+    "exception encountered when calling",
 )
 
 
 def first_line(error: BaseException) -> str:
     """What an error says, in one line: the first that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    plain = re.sub("\x1b\\[[0-9;]*m", "", str(error))  # Keras writes in bold
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
     told = [line for line in lines if not line.lower().startswith(_HEADS)] or lines
     return (told[0] if told else type(error).__name__)[:300].rstrip(".:")
 
