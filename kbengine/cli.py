@@ -19,6 +19,7 @@ from kbengine.engine import Engine, load
 from kbengine.errors import KbengineError
 from kbengine.evaluate import command as evaluate
 from kbengine.explanation import percent, sentence
+from kbengine.files import system_sentence
 from kbengine.inspect import command as inspect
 from kbengine.layout import read_layout
 from kbengine.mix import STRIP
@@ -141,15 +142,6 @@ def _compare_parser() -> argparse.ArgumentParser:
     return found
 
 
-def _sentence(error: OSError) -> str:
-    """What the system could not do, and the mend."""
-    if error.errno is None:
-        return str(error)  # a sentence of our own
-    if error.filename is None:
-        return f"the output cannot be written ({error.strerror}); send it elsewhere"
-    return f"{error.filename} cannot be used ({error.strerror}); give another path"
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run a verb; returns the exit status, 1 with one sentence on stderr for a mistake."""
     argv = sys.argv[1:] if argv is None else argv
@@ -191,7 +183,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         return 0  # the reader has gone
     except (ValueError, OSError, KbengineError) as error:
-        told = _sentence(error) if isinstance(error, OSError) else error
+        told = system_sentence(error) if isinstance(error, OSError) else error
         print("kbengine:", *str(told).splitlines(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -41,3 +41,12 @@ def whole_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def system_sentence(error: OSError) -> str:
+    """What the system could not do, and the mend."""
+    if error.errno is None:
+        return str(error)  # a sentence of our own
+    if error.filename is None:
+        return f"the output cannot be written ({error.strerror}); send it elsewhere"
+    return f"{error.filename} cannot be used ({error.strerror}); give another path"

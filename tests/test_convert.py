@@ -5,50 +5,31 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 
 from tests import foreign
+from tests.conversions import PIECES, TEXT, converted, pairs, stepper
 from tests.foreign import CELLS, WORDS
 from tests.modelfiles import pack
 from train.__main__ import main
 from train.convert import command
-from train.convert.conversion import Converted, make
+from train.convert.conversion import make
 from train.convert.merged import merged
 from train.convert.modes import MODES
 from train.convert.readers import Wishes, of_keras, read_source
-from train.convert.source import Source
 from train.convert.stepping import Plan
 from train.convert.steps import Material, index_range, make_feeds, read_material
-
-PIECES = np.random.default_rng(3).integers(0, WORDS, 500)
-TEXT = Material(PIECES, "of a test")
 
 
 @pytest.fixture(scope="module")
 def in_2018(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
     folder = tmp_path_factory.mktemp("graph")
     return folder, foreign.train_in_2018(folder)
-
-
-def converted(source: Source, mode: str = "float32", **plan: Any) -> Converted:
-    return make(source, Plan(mode=mode, steps=40, samples=60, **plan), TEXT)
-
-
-def pairs(made: Converted) -> dict[str, str]:
-    return {pair.into: pair.out for each in made.stepped for pair in each.pairs}
-
-
-def stepper(content: bytes, name: str = "step") -> Any:
-    interpreter = Interpreter(model_content=content, num_threads=1)
-    found = interpreter.get_signature_runner(name)
-    return lambda **feed: {n: np.array(v) for n, v in found(**feed).items()}
 
 
 # A Keras GRU

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests import foreign
+from tests.conversions import converted, stepper
 from tests.foreign import CELLS, WORDS
-from tests.test_convert import converted, stepper
 from train.__main__ import main
 from train.convert.onestep import one_step
 from train.convert.readers import of_keras

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kbengine.errors import ModelError
 from tests import foreign
-from tests.test_convert import converted, pairs
+from tests.conversions import converted, pairs
 from train.__main__ import main
 from train.convert.conversion import ConversionError, make
 from train.convert.readers import Wishes, of_keras, read_source

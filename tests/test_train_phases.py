@@ -17,8 +17,9 @@ import tensorflow as tf
 from kbengine.bundle import read_bundle
 from kbengine.vocab import BOS, EOS
 from train import recipe, stages
+from train.checkpoint import CHECKPOINT, read_best
 from train.corpus import Source
-from train.fit import Fit, best_weights, dev_loss
+from train.fit import Fit, dev_loss
 from train.model import ModelOptions, RecurrentLM
 from train.options import FitOptions
 from train.presets import PRESETS
@@ -166,7 +167,7 @@ def test_the_end_is_mixed_with_the_beginning_where_that_is_better(tmp_path: Path
     assert mixed["begin_share"] == 0.5
     ended = min(before, key=lambda row: row["dev_alone"] + row["dev_talk"])
     assert mixed["dev_alone"] + mixed["dev_talk"] < ended["dev_alone"] + ended["dev_talk"]
-    kept, facts = best_weights(tmp_path / "wild")
+    kept, facts = read_best(tmp_path / "wild" / CHECKPOINT)
     assert facts["finished"]
     assert not np.allclose(kept["table"], wild.model.weights_by_name()["table"])
     again = a_fit(tmp_path / "wild", begin, rate=0.3, begin_share=0.5)
@@ -183,12 +184,12 @@ def test_a_phase_has_not_finished_before_it_is_mixed(tmp_path: Path) -> None:
     cut._mix_in_begin = lambda: None  # type: ignore[method-assign]  # as if killed right there
     cut.run()
     assert cut.step < cut.options.total_steps, "the patience ended"
-    assert not best_weights(tmp_path / "cut")[1]["finished"]
+    assert not read_best(tmp_path / "cut" / CHECKPOINT)[1]["finished"]
     again = a_fit(tmp_path / "cut", begin, rate=0.3, begin_share=0.5, patience=1)
     again.run()
     assert again.step == cut.step
     assert again.log[-1]["begin_share"] == 0.5
-    assert best_weights(tmp_path / "cut")[1]["finished"]
+    assert read_best(tmp_path / "cut" / CHECKPOINT)[1]["finished"]
 
 
 @pytest.mark.parametrize("common", [0.0, 0.25, 0.5])

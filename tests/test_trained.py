@@ -18,9 +18,9 @@ from kbengine.vocab import BOS, EOS, Vocabulary
 from tests.modelfiles import altered
 from tests.smallmodel import small_model
 from tests.toys import toy_bundle, vocabulary_bytes
+from train.checkpoint import CHECKPOINT, read_best
 from train.dequantized import read_weights
 from train.export import compare, convert
-from train.fit import best_weights
 from train.model import ModelOptions, RecurrentLM
 from train.trained import Trained, read_trained
 
@@ -128,7 +128,7 @@ def test_a_graph_of_other_ops_is_refused() -> None:
 
 
 def test_a_run_s_folders_and_its_checkpoint_are_one_model(work: Path) -> None:
-    wanted, _ = best_weights(work / "phase1")
+    wanted, _ = read_best(work / "phase1" / CHECKPOINT)
     for path, name in (
         (work, "work"), (work / "phase1", "work-phase1"),
         (work / "phase1" / "checkpoint.npz", "work-phase1"),
@@ -144,7 +144,7 @@ def test_a_run_s_folders_and_its_checkpoint_are_one_model(work: Path) -> None:
 def test_an_int8_model_of_other_weights_is_left_out(work: Path, tmp_path: Path) -> None:
     copy = tmp_path / "work"
     shutil.copytree(work, copy)
-    _, facts = best_weights(copy / "phase1")
+    _, facts = read_best(copy / "phase1" / CHECKPOINT)
     best = min(facts["log"], key=lambda row: row["dev_alone"] + row["dev_talk"])["step"]
     (copy / "model.tflite").write_bytes(small_model())
     for step, wanted in ((best, small_model()), (best + 1, None)):

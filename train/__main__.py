@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kbengine.errors import KbengineError
+from kbengine.files import system_sentence
 from train import cache, calibrate, channel, echo, mixture, names, phrases, quantize, serving, sizes
 from train.compare import command as compare
 from train.convert import command as convert
@@ -97,7 +98,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _run(args)
     except (ValueError, OSError, EOFError, KbengineError) as error:
-        print(f"train: {_sentence(error)}", file=sys.stderr)
+        told = system_sentence(error) if isinstance(error, OSError) else error
+        print(f"train: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         goes_on = args.verb in ("run", "fit")
@@ -105,13 +107,6 @@ def main(argv: list[str] | None = None) -> int:
         print(f"train: stopped{told}", file=sys.stderr)
         return 130
     return 0
-
-
-def _sentence(error: Exception) -> str:
-    """What went wrong; of what the system could not do, with the mend."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename} cannot be used ({error.strerror}); give another path"
-    return str(error)
 
 
 def _run(args: argparse.Namespace) -> None:

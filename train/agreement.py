@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ class Agreement:
             f"{self.deviation:.4f} nats, perplexity x{self.perplexity:.4f}"
         )
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "steps": self.steps, "top1": self.top1, "deviation": self.deviation,

@@ -15,8 +15,6 @@ What the cell multiplies is brought to one size first (`spread.py`): the int8 gr
 
 from __future__ import annotations
 
-import math
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +24,8 @@ from numpy.typing import NDArray
 
 from kbengine.errors import ModelError
 from kbengine.lm.tflite import TFLiteModel
+from train.agreement import Agreement
+from train.convert.modes import convert as convert_in
 from train.files import write_whole
 from train.model import RecurrentLM
 from train.spread import Weights, spread
@@ -126,15 +126,8 @@ def convert(model: RecurrentLM, pieces: NDArray[np.integer]) -> bytes:
     """The dynamic-range int8 `.tflite` of a model, unchecked. `pieces`: see `spread`."""
     weights = spread(model, pieces)
     module = StepModule(weights, len(weights["gain"]) // 4)
-    state, logits = module.signatures()
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures={"state": state, "logits": logits})
-        converter = tf.lite.TFLiteConverter.from_saved_model(
-            folder, signature_keys=["state", "logits"]
-        )
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        return bytes(converter.convert())
+    state, logits = (f.get_concrete_function() for f in module.signatures())
+    return convert_in({"state": state, "logits": logits}, "dynamic")
 
 
 def compare(model: RecurrentLM, content: bytes, pieces: NDArray[np.integer]) -> Comparison:
@@ -142,28 +135,13 @@ def compare(model: RecurrentLM, content: bytes, pieces: NDArray[np.integer]) -> 
     quantized = TFLiteModel(content)
     if quantized.vocab_size != model.options.vocab_size:
         raise ModelError("the exported model has another vocabulary than its weights")
-    state = quantized.start()
-    rows = []
-    for piece in pieces[:-1].tolist():
+    agreement = Agreement()
+    state, own = quantized.start(), model.zero_state(1)
+    for piece, right in zip(pieces[:-1].tolist(), pieces[1:].tolist(), strict=True):
         logp, (state,) = quantized.step([piece], [state])
-        rows.append(logp[0])
-    got = np.stack(rows).astype(np.float64)
-    own = model.zero_state(1)
-    outputs = []
-    for piece in pieces[:-1].tolist():
         own = model.step(tf.gather(model.table, [piece]), own)
-        outputs.append(own[1])
-    wanted = tf.nn.log_softmax(model.logits(tf.concat(outputs, 0))).numpy().astype(np.float64)
-    right = np.asarray(pieces[1:], np.intp)
-    each = np.arange(len(right))
-    loss = float(np.mean(wanted[each, right] - got[each, right]))
-    return Comparison(
-        steps=len(right),
-        perplexity=math.exp(min(loss, 50.0)),
-        top1=float(np.mean(got.argmax(1) == wanted.argmax(1))),
-        deviation=float(np.mean(np.sum(np.exp(wanted) * np.abs(wanted - got), axis=1))),
-        model_bytes=len(content),
-    )
+        agreement.add(model.logits(own[1]).numpy()[0], logp[0], right)
+    return Comparison(**agreement.figures(), model_bytes=len(content))
 
 
 def export(

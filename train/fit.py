@@ -17,6 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kbengine.vocab import BOS, EOS
+from train.checkpoint import CHECKPOINT, read_best
 from train.corpus import one_pass
 from train.model import ModelOptions, RecurrentLM, State
 from train.negatives import Negatives
@@ -119,7 +120,7 @@ def read_facts(
 
     Raises ValueError where the run was begun with other settings than these.
     """
-    path = folder / "checkpoint.npz"
+    path = folder / CHECKPOINT
     if not path.exists():
         return None
     with np.load(path) as saved:
@@ -182,7 +183,7 @@ class Fit:
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.npz"
+        return self.folder / CHECKPOINT
 
     @tf.function  # type: ignore[untyped-decorator]
     def _train_step(
@@ -351,28 +352,12 @@ class Fit:
             self._state = tf.constant(saved["c"]), tf.constant(saved["r"])
 
 
-def best_weights(folder: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-    """The best weights of a run's folder by their names, and the facts of its checkpoint.
-
-    Raises ValueError where there are none yet.
-    """
-    path = folder / "checkpoint.npz"
-    if not path.exists():
-        raise ValueError(f"{path}: no checkpoint; run `python -m train fit` first")
-    with np.load(path) as saved:
-        facts = json.loads(str(saved["facts"]))
-        if not facts["log"]:
-            raise ValueError(f"{path}: not evaluated yet; go on with `python -m train fit`")
-        names = [name for name in saved.files if name.startswith("best/")]
-        return {name.removeprefix("best/"): saved[name] for name in names}, facts
-
-
 def load_best(folder: Path) -> tuple[RecurrentLM, dict[str, Any]]:
     """The best model of a run's folder, and the facts of its checkpoint.
 
     Raises ValueError where there is none yet.
     """
-    weights, facts = best_weights(folder)
+    weights, facts = read_best(folder / CHECKPOINT)
     model = RecurrentLM(ModelOptions(**facts["shape"]))
     model.assign_by_name(weights)
     return model, facts

@@ -55,6 +55,15 @@ class PlainStep(tf.Module):  # type: ignore[misc]
         r = state[:, self.cells :]
         return tf.matmul(r, self.output, transpose_b=self.tied) + self.bias, state
 
+    def logits(self, piece: tf.Tensor, state: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The engine's signature of that name: `logits` and `state`."""
+        scores, after = self(piece, state)
+        return {"logits": scores, "state": after}
+
+    def state(self, piece: tf.Tensor, state: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The engine's signature of that name: `state` alone."""
+        return {"state": self.after(piece, state)}
+
     def inputs(self, batch: int | None = None) -> tuple[tf.TensorSpec, tf.TensorSpec]:
         """What piece and state are; `batch`: B, None for any."""
         return (

@@ -168,18 +168,9 @@ def _converted(
 
     plain = PlainStep(trained.weights)
 
-    def state(piece: tf.Tensor, state: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"state": plain.after(piece, state)}
-
-    def logits(piece: tf.Tensor, state: tf.Tensor) -> dict[str, tf.Tensor]:
-        found, after = plain(piece, state)
-        return {"logits": found, "state": after}
-
     signatures = {
-        function.__name__: tf.function(
-            function, input_signature=plain.inputs()
-        ).get_concrete_function()
-        for function in (state, logits)
+        name: tf.function(function, input_signature=plain.inputs()).get_concrete_function()
+        for name, function in (("state", plain.state), ("logits", plain.logits))
     }
     return convert(signatures, mode, dict.fromkeys(signatures, samples))
 

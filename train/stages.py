@@ -31,6 +31,7 @@ from kbengine.text import is_word
 from kbengine.vocab import BOS, Vocabulary
 from kbengine.wordfilter import WordFilter
 from train import bundle, corpus, recipe
+from train.checkpoint import CHECKPOINT, read_best
 from train.corpus import LIMITS_OWN, NOTICE_OWN, Counts, Source, Text
 from train.emoji_table import build_emoji_table, read_said
 from train.files import write_json, write_whole
@@ -140,8 +141,8 @@ def phase_folders(work: Path) -> list[Path]:
 
     Raises ValueError where none has.
     """
-    found = [_need(work / "phase1" / "checkpoint.npz", "fit").parent]
-    while (folder := work / f"phase{len(found) + 1}").joinpath("checkpoint.npz").exists():
+    found = [_need(work / "phase1" / CHECKPOINT, "fit").parent]
+    while (folder := work / f"phase{len(found) + 1}").joinpath(CHECKPOINT).exists():
         found.append(folder)
     return found
 
@@ -152,7 +153,7 @@ def fit(work: Path, preset: Preset, dev_files: Sequence[Path], dev_lines: int) -
     A phase that has finished is not run again. Raises ValueError where the folder holds a
     run with other settings, before anything is trained.
     """
-    from train.fit import Fit, best_weights, plot_log, read_facts
+    from train.fit import Fit, plot_log, read_facts
     from train.model import ModelOptions
 
     sources = read_text(work).sources
@@ -175,7 +176,7 @@ def fit(work: Path, preset: Preset, dev_files: Sequence[Path], dev_lines: int) -
         last = i == len(plans) - 1  # which may go on with more pieces
         if facts is not None and facts.get("finished", False) and not last:
             continue
-        before = best_weights(plans[i - 1][0])[0] if i else None
+        before = read_best(plans[i - 1][0] / CHECKPOINT)[0] if i else None
         run = Fit(folder, shape, options, encoded, weights, dev, before)
         settings = {**asdict(options), **asdict(shape), "weights": weights}
         write_json(folder / "fit.json", settings)

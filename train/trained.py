@@ -9,8 +9,6 @@ can be looked at that somebody else trained.
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +18,11 @@ from numpy.typing import NDArray
 from kbengine.errors import BundleError, ModelError
 from kbengine.restored import read as read_bundle
 from kbengine.vocab import Vocabulary
+from train.checkpoint import CHECKPOINT, read_best
 from train.dequantized import read_weights
 from train.stages import best_row, phase_folders
 
 SOURCE = "a .bundle, or a --work folder of `python -m train fit`, a phase of it, or its checkpoint"
-_CHECKPOINT = "checkpoint.npz"
 _WEIGHTS = ("table", "bias", "input", "state", "gate_bias", "projection")
 
 
@@ -67,9 +65,9 @@ def read_trained(path: Path) -> Trained:
     ValueError where a run has left no model there yet.
     """
     if path.is_dir():
-        is_phase = (path / _CHECKPOINT).exists()
+        is_phase = (path / CHECKPOINT).exists()
         return _of_phase(path) if is_phase else _of_phase(phase_folders(path)[-1], path.name)
-    if path.name == _CHECKPOINT and path.exists():
+    if path.name == CHECKPOINT and path.exists():
         return _of_phase(path.parent)
     if path.suffix in (".npz", ".tflite"):
         raise ModelError(f"{path} is no model with its vocabulary; give {SOURCE}")
@@ -90,8 +88,11 @@ def _of_bundle(path: Path) -> Trained:
 
 def _of_phase(folder: Path, name: str = "") -> Trained:
     """The best weights of a phase's folder, which stands in the work folder."""
-    path, work = folder / _CHECKPOINT, folder.absolute().parent
-    weights, best_step = _best_weights(path)
+    path, work = folder / CHECKPOINT, folder.absolute().parent
+    weights, facts = read_best(path)
+    if missing := set(_WEIGHTS) - weights.keys():
+        raise ModelError(f"{path} lacks the weights {', '.join(sorted(missing))}; train again")
+    best_step = int(best_row(facts["log"])["step"])
     vocabulary = work / "vocab.model"
     if not vocabulary.exists():
         raise ValueError(f"{path}: its vocabulary is missing; {vocabulary} should hold it")
@@ -101,23 +102,6 @@ def _of_phase(folder: Path, name: str = "") -> Trained:
         exact=True,
     )  # fmt: skip
     return _checked(path, found)
-
-
-def _best_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], int]:
-    """The weights that a run kept, and the step that they are of."""
-    damaged = f"{path} is no checkpoint of `python -m train fit`, or a damaged one; train again"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
-                raise ModelError(damaged)
-        with np.load(path) as saved:
-            log = json.loads(str(saved["facts"]))["log"]
-            weights = {name: saved[f"best/{name}"].astype(np.float32) for name in _WEIGHTS}
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, TypeError, ValueError):
-        raise ModelError(damaged) from None
-    if not log:
-        raise ValueError(f"{path}: not evaluated yet; go on with `python -m train fit`")
-    return weights, int(best_row(log)["step"])
 
 
 def _exported(work: Path, phase: str, step: int) -> bytes | None:

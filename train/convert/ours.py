@@ -25,15 +25,8 @@ def read_ours(path: Path) -> Source:
     step = PlainStep(trained.weights)
     piece, state = step.inputs()
 
-    def logits(piece: tf.Tensor, state: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores, after = step(piece, state)
-        return {"logits": scores, "state": after}
-
-    def advance(piece: tf.Tensor, state: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"state": step.after(piece, state)}
-
     specs = {"piece": piece, "state": state}
-    entries = (make_entry("logits", logits, specs), make_entry("state", advance, specs))
+    entries = (make_entry("logits", step.logits, specs), make_entry("state", step.state, specs))
     variables = tuple(
         Variable.of(name, values.shape, tf.dtypes.as_dtype(values.dtype))
         for name, values in sorted(trained.weights.items())

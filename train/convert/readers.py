@@ -18,6 +18,7 @@ import keras
 import tensorflow as tf
 
 from kbengine.quiet import quiet_stderr
+from train.checkpoint import CHECKPOINT
 from train.convert.functional import (
     functional_of,
     input_names,
@@ -38,7 +39,6 @@ STRANGE = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError,
     RuntimeError, SyntaxError, TypeError, ValueError, tf.errors.OpError,
 )  # fmt: skip
-CHECKPOINT = "checkpoint.npz"
 SAVED_MODEL = "saved_model.pb"
 GRAPHS = (".pb", ".pbtxt")
 KERAS = (".keras", ".h5", ".hdf5")
