@@ -26,13 +26,14 @@ from train.convert.source import Arrays, Entry, Specs, dims, written
 Call = Callable[[Arrays], Mapping[str, NDArray[Any]]]
 
 PROBES = 16  # places that are moved, one after the other
-MOVE = 0.05
+MOVE = 0.05  # so little that a tanh is straight to a thousandth, so much that float32 sees it
 # An output answers to its own place if that moves so many times as far as the others. Where it is
 # a place like all others the mean of 16 probes is 0.8, with a deviation of 0.15 (half-normal).
 OWN = 1.6
 MOST_OWN = 100.0
 KIN = "answers to its sibling, as h to c"
 MAYBE = "called like one, of its shape, and it makes a difference"
+# By hand: the sides of one state have 1.0 without these words, h and c have 0.
 SAME_NAME = 0.8  # of `difflib.SequenceMatcher`, without the words that say which side it is
 _SIDES = re.compile(r"(?<![a-z])(in|out|input|output|next|new|prev|previous|old|init|initial|after"
                     r"|before|t|tm1|1)(?![a-z])")  # fmt: skip

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from train.convert.modes import NEED_SAMPLES
 from train.convert.source import Arrays, Entry, Shape, Source, first_line, written
 from train.convert.states import Pair, faults, find_pairs, given_pairs, unpaired
-from train.convert.steps import CHANCE, Feeds, Material, Step, make_feeds, run, sized, start_states
+from train.convert.steps import Feeds, Material, Step, make_feeds, run, sized, start_states
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,9 @@ def _same_shapes(entry: Entry, steps: Sequence[Step]) -> None:
 
 
 def _real(found: Stepped, plan: Plan) -> None:
-    """Raise ValueError where a mode takes ranges from inputs that are none that were real."""
+    """Raise ValueError where a mode would take ranges from inputs that nothing real is known of."""
     states = {pair.into for pair in found.pairs}
-    chance = [n for n, told in found.feeds.told.items() if CHANCE in told and n not in states]
+    chance = sorted(found.feeds.chance - states)
     if plan.mode in NEED_SAMPLES and chance:
         raise ValueError(
             f"the mode {plan.mode} takes the ranges of activations from real inputs, and "

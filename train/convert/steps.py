@@ -29,7 +29,6 @@ _PASSING = frozenset(
 )  # fmt: skip
 _TABLES = {"GatherV2": (0, 1), "Gather": (0, 1), "ResourceGather": (0, 1)}  # params, indices
 FREE_SIZE = 4  # as a free dimension that is no batch is taken, such as the time of a loop
-CHANCE = "by chance"
 UNKNOWN_TOKENS = ("<unk>", "[UNK]", "<UNK>", "UNK")
 
 Step = tuple[Arrays, Mapping[str, NDArray[Any]]]  # inputs with their states, and outputs
@@ -38,11 +37,13 @@ Step = tuple[Arrays, Mapping[str, NDArray[Any]]]  # inputs with their states, an
 @dataclass(frozen=True)
 class Feeds:
     """feeds: the inputs of each step, by name; for states anything. told: where each comes from.
-    begins: the steps at which a message begins, on states of zeros."""
+    begins: the steps at which a message begins, on states of zeros. chance: the inputs of which
+    nothing real is known."""
 
     feeds: tuple[Arrays, ...]
     told: Mapping[str, str]
     begins: frozenset[int] = frozenset()
+    chance: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ def make_feeds(entry: Entry, count: int, material: Material, seed: int = 1) -> F
     columns: dict[str, NDArray[Any]] = {}
     told = {}
     begins: frozenset[int] = frozenset()
+    chance = set()
     for name, found in entry.inputs.items():
         shape, dtype = sized(found), found.dtype.as_numpy_dtype
         size = int(np.prod(shape, dtype=np.int64))
@@ -163,8 +165,9 @@ def make_feeds(entry: Entry, count: int, material: Material, seed: int = 1) -> F
                 begins = frozenset(i for i in range(count) if i % length in material.begins)
         else:
             columns[name], told[name] = _by_chance(rng, found, reads.get(name), (count, *shape))
+            chance.add(name)
     feeds = tuple({n: column[i] for n, column in columns.items()} for i in range(count))
-    return Feeds(feeds, told, begins)
+    return Feeds(feeds, told, begins, frozenset(chance))
 
 
 def _by_chance(
@@ -176,11 +179,11 @@ def _by_chance(
     if found.dtype.is_integer:
         most = rows or (256 if found.dtype == tf.uint8 else 2)
         values = rng.integers(0, most, shape)
-        return values.astype(found.dtype.as_numpy_dtype), f"{CHANCE}, below {most:,}{long}"
+        return values.astype(found.dtype.as_numpy_dtype), f"by chance, below {most:,}{long}"
     if found.dtype.is_bool:
-        return rng.integers(0, 2, shape).astype(bool), f"{CHANCE}, true or false{long}"
+        return rng.integers(0, 2, shape).astype(bool), f"by chance, true or false{long}"
     values = rng.normal(0, 1, shape).astype(found.dtype.as_numpy_dtype)
-    return values, f"{CHANCE}, standard normal{long}"
+    return values, f"by chance, standard normal{long}"
 
 
 def sized(spec: tf.TensorSpec) -> list[int]:
