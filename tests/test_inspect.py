@@ -22,6 +22,7 @@ from kbengine.errors import BundleError, KbengineError, ModelError
 from kbengine.inspect.graph import read_graph
 from kbengine.inspect.parts import read_archive
 from kbengine.inspect.runtime import ask
+from kbengine.inspect.tables import overview_tables, verdicts
 from kbengine.inspect.view import view
 from tests.modelfiles import altered, mutated, pack, renamed, shipped, small, structure, written
 from tests.toys import toy_bundle, toy_lexicon, toy_manifest, toy_parts, toy_vocabulary
@@ -316,3 +317,22 @@ def test_an_archive_of_something_else_is_no_bundle(tmp_path: Path) -> None:
         archive.writestr("config.json", "{}")
     with pytest.raises(BundleError, match="an archive of something else"):
         view(tmp_path / "model.keras")
+
+
+def test_a_stranger_s_model_breaks_nothing(tmp_path: Path) -> None:
+    """It has signatures of its own: said, and no table of broken rules."""
+    path = written(tmp_path / "other.tflite", small([]))
+    found = view(path)
+    assert verdicts(found) == [
+        (
+            None,
+            "no step model of kbengine's, which has the signatures state and logits: it has none",
+        )
+    ]
+    titles = [table.title for table in overview_tables(found)]
+    assert "Contract of a step model" not in titles
+    assert "Ops" in titles
+    ours = view(written(tmp_path / "ours.tflite", altered(renamed)))
+    assert [good for good, _ in verdicts(ours)] == [False]
+    titles = [table.title for table in overview_tables(ours)]
+    assert "Contract of a step model" in titles

@@ -24,6 +24,7 @@ from kbengine.container import member_bytes
 from kbengine.errors import BundleError
 from kbengine.files import check_target
 from kbengine.protocols import LanguageModel
+from kbengine.quiet import quiet_stderr
 from kbengine.shipping import GRID, Stretch, is_shipped, write_shipped
 from train import coarse, tables
 from train.agreement import Agreement
@@ -128,7 +129,8 @@ def _lossy(
             "leave --share out"
         )
     content = bundle.parts["model"]
-    given = FAMILIES[GOES_ON_GRIDS](content)
+    with quiet_stderr():  # the runtime tells of its delegate
+        given = FAMILIES[GOES_ON_GRIDS](content)
     expected = coarse.usage(given, pieces)
     places = coarse.coarser(content, expected, 1.0).grids
     fixed, start = lossless_bytes + _ROOM_BYTES, 0

@@ -75,11 +75,10 @@ def verdicts(view: View) -> list[tuple[bool | None, str]]:
     broken = [rule for rule in contract["rules"] if rule["kept"] is False]
     unknown = [rule for rule in contract["rules"] if rule["kept"] is None]
     told = "keeps the contract of a step model"
-    names = {signature["name"] for signature in view["model"]["signatures"]}
-    if not bundle and not names & {"state", "logits"}:
-        # A model of somebody else's is nothing broken.
+    if _foreign(view):
+        names = ", ".join(sorted(s["name"] for s in view["model"]["signatures"])) or "none"
         told = "no step model of kbengine's, which has the signatures state and logits"
-        return [(None, f"{told}: it has {', '.join(sorted(names)) or 'none'}")]
+        return [(None, f"{told}: it has {names}")]
     if broken:
         rule = broken[0]
         told = f"breaks the contract of a step model ({rule['name']}): {rule['reason']}"
@@ -87,6 +86,12 @@ def verdicts(view: View) -> list[tuple[bool | None, str]]:
         told += f" as far as tried: {unknown[0]['reason']}"
     found.append((contract["kept"], told))
     return found
+
+
+def _foreign(view: View) -> bool:
+    """Whether a model is somebody else's, which breaks no contract by having its own signatures."""
+    names = {signature["name"] for signature in view["model"]["signatures"]}
+    return not view["bundle"] and not names & {"state", "logits"}
 
 
 def bundle_tables(bundle: View) -> Iterator[Table]:
@@ -117,7 +122,8 @@ def bundle_tables(bundle: View) -> Iterator[Table]:
 def overview_tables(view: View) -> Iterator[Table]:
     """The contract, the signatures, how long they take, and the ops by kind and subgraph."""
     model = view["model"]
-    yield _contract(view["contract"])
+    if not _foreign(view):
+        yield _contract(view["contract"])
     yield _signatures(model)
     if model["times"] is not None:
         yield _times(model["times"])

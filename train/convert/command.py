@@ -94,8 +94,11 @@ def run(args: argparse.Namespace) -> None:
     """
     _check(args)  # before TensorFlow is loaded
     from kbengine.errors import ModelError
-    from train.convert.conversion import ConversionError, lacks, make, read_shapes
-    from train.convert.stepping import Plan
+    from kbengine.quiet import quiet_stderr
+
+    with quiet_stderr():  # TensorFlow tells of its build when it is loaded
+        from train.convert.conversion import ConversionError, lacks, make, read_shapes
+        from train.convert.stepping import Plan
     from train.files import write_whole
     from train.tables import console, say, show
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kbengine.errors import ModelError
 from kbengine.inspect.graph import Graph
+from kbengine.quiet import quiet_stderr
 from train.convert.deviation import Deviation, compare, lost_weights, read_result, runner
 from train.convert.modes import MODES, NEED_SAMPLES, convert
 from train.convert.source import (
@@ -168,7 +169,8 @@ def _attempt(
         left_out = {pair.out for pair in each.pairs} if own is not None else set()
         names = [n for n in each.entry.outputs if n not in left_out]
         try:
-            got = run(call, each.feeds, each.pairs, start)
+            with quiet_stderr():  # the runtime tells of its delegate at the first step
+                got = run(call, each.feeds, each.pairs, start)
             deviations[name] = compare(each.steps[before:], got[before:], names)
         except ModelError as error:
             raise ModelError(lost or error.args[0]) from error
