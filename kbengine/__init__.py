@@ -7,25 +7,40 @@ field.suggest(3)                      # [Candidate(...), ...], best first
 """
 
 from kbengine.emojistyle import EmojiStyle
-from kbengine.engine import Engine, load
-from kbengine.errors import BundleError, KbengineError, ModelError, StoreError
+from kbengine.engine import Engine
+from kbengine.errors import (
+    BudgetError,
+    BundleError,
+    DownloadError,
+    KbengineError,
+    ModelError,
+    StoreError,
+)  # fmt: skip
+from kbengine.fetch import FetchOptions
 from kbengine.layout import Layout, read_layout
+from kbengine.loading import load
+from kbengine.modelstore import ModelStore, StoreOptions
 from kbengine.session import Session
 from kbengine.types import Candidate, Context, Correction, Edit, Tap
 
 __all__ = [
+    "BudgetError",
     "BundleError",
     "Candidate",
     "Context",
     "Correction",
+    "DownloadError",
     "Edit",
     "EmojiStyle",
     "Engine",
+    "FetchOptions",
     "KbengineError",
     "Layout",
     "ModelError",
+    "ModelStore",
     "Session",
     "StoreError",
+    "StoreOptions",
     "Tap",
     "load",
     "read_layout",

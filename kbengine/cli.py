@@ -15,13 +15,14 @@ from kbengine import modelverbs
 from kbengine.autocorrect import Margin
 from kbengine.bench import command as bench
 from kbengine.emojistyle import PLAIN
-from kbengine.engine import Engine, load
+from kbengine.engine import Engine
 from kbengine.errors import KbengineError
 from kbengine.evaluate import command as evaluate
 from kbengine.explanation import percent, sentence
 from kbengine.files import system_sentence
 from kbengine.inspect import command as inspect
 from kbengine.layout import read_layout
+from kbengine.loading import is_path, load
 from kbengine.mix import STRIP
 from kbengine.predict import MOST
 from kbengine.quiet import quiet_stderr
@@ -91,7 +92,10 @@ def parser() -> argparse.ArgumentParser:
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         found = verbs.add_parser(name, help=text, description=text)
         found.add_argument(
-            "--bundle", type=Path, help="a .bundle file (default: the English one in the package)"
+            "--bundle",
+            metavar="FILE|NAME",
+            help="a .bundle file, or the name or URL of a model (see `kbengine models`; default: "
+            "the English one in the package)",
         )
         return found
 
@@ -151,9 +155,10 @@ def main(argv: list[str] | None = None) -> int:
         args = parser().parse_args(argv)
     try:
         if args.verb in ROOMS:
+            if args.verb in ("eval", "bench") and args.bundle is not None:
+                args.bundle = modelverbs.located(args.bundle)
             return ROOMS[args.verb](args)
-        with quiet_stderr():
-            engine = load(args.bundle)
+        engine = _engine(args.bundle)
         # The collector need not look at the lexicon again: its first full round would hold up
         # one key press for 14 ms. A host may do the same.
         gc.freeze()
@@ -188,6 +193,14 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _engine(bundle: str | None) -> Engine:
+    if bundle is None or is_path(bundle):
+        with quiet_stderr():
+            return load(bundle)
+    with modelverbs.bar(bundle) as progress, quiet_stderr():
+        return load(bundle, progress=progress)
 
 
 def _suggest(engine: Engine, args: argparse.Namespace, wish: Mapping[str, Any]) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from kbengine import text
 from kbengine.autocorrect import margin
 from kbengine.bundle import Bundle
+from kbengine.cachefolder import TOTAL_BYTES
 from kbengine.channel import Channel
 from kbengine.ear import Ear
 from kbengine.emojifinder import EmojiFinder
@@ -25,8 +26,6 @@ from kbengine.restored import read
 from kbengine.session import Session, checked
 from kbengine.sources.phrases import PhraseOptions
 from kbengine.types import Candidate, Context, Tap
-
-DEFAULT_BUNDLE = Path(__file__).parent / "models" / "en.bundle"
 
 
 def context_of(line: str, earlier: Sequence[str] = ()) -> Context:
@@ -199,14 +198,10 @@ def _wish(slots: str | None, unfiltered: bool, emoji_style: EmojiStyle, phrases:
     return Wish(policy, unfiltered, emoji_style, phrases)
 
 
-def load(path: str | Path | None = None) -> Engine:
-    """The engine of a bundle; without a path, of the English one in the package. A shipped one is
-    restored first, once (`kbengine.restored`).
-
-    Raises BundleError or ModelError, in one sentence, where that cannot be.
-    """
-    path = Path(path) if path is not None else DEFAULT_BUNDLE
+def open_engine(path: Path, total_bytes: int = TOTAL_BYTES) -> Engine:
+    """The engine of a file. total_bytes: what the cache folder may hold, where a bundle of the
+    shipping form is restored. Raises BundleError or ModelError, in one sentence."""
     try:
-        return Engine(read(path))
+        return Engine(read(path, total_bytes))
     except MemoryError as error:
         raise ModelError(f"not enough memory to load {path}; free some and try again") from error

@@ -3,16 +3,89 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
-HELP = "look after models: restore a shipped one"
+from kbengine.fetch import FetchOptions
+from kbengine.loading import is_path
+from kbengine.modelshelf import WhenFull
+from kbengine.modelstore import PACKAGED, ModelStore, StoredModel, StoreOptions
+from kbengine.quiet import quiet_stderr
+
+if TYPE_CHECKING:
+    from kbengine.fetch import Progress
+
+HELP = "look after models: list, pull, path, verify, update, remove, clear, index, restore"
+_MB = 1_000_000
+_COLUMN = 32  # characters of a licence in a table
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs and their options."""
     verbs = parser.add_subparsers(dest="models_verb", required=True, metavar="VERB")
-    told = "restore a shipped model to the bundle that runs, from its own bytes"
-    restore = verbs.add_parser("restore", help=told, description=told)
+
+    def verb(name: str, told: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=told, description=told)
+
+    defaults, fetching = StoreOptions(), FetchOptions()
+    index = argparse.ArgumentParser(add_help=False)
+    index.add_argument(
+        "--index", metavar="URL|FILE",
+        help="of models; $KBENGINE_INDEX where it is not given, for a model in the cache its own",
+    )  # fmt: skip
+    index.add_argument(
+        "--timeout", type=float, default=fetching.timeout_s, metavar="S",
+        help="for a server to answer in (default: %(default)g)",
+    )  # fmt: skip
+    index.add_argument(
+        "--retries", type=int, default=fetching.retries, metavar="N",
+        help="how often all mirrors are asked again (default: %(default)s)",
+    )  # fmt: skip
+    budget = argparse.ArgumentParser(add_help=False)
+    budget.add_argument(
+        "--model-mb", type=float, default=defaults.model_bytes / _MB, metavar="MB",
+        help="the most that a model may have (default: %(default)g)",
+    )  # fmt: skip
+    budget.add_argument(
+        "--total-mb", type=float, default=defaults.total_bytes / _MB, metavar="MB",
+        help="the most that may lie in the cache (default: %(default)g)",
+    )  # fmt: skip
+    budget.add_argument(
+        "--when-full", choices=get_args(WhenFull), default=defaults.when_full,
+        help="drop models used longest ago, or refuse new ones (default: %(default)s)",
+    )  # fmt: skip
+
+    def found(name: str, told: str, *options: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=told, description=told, parents=list(options))
+
+    listed = found("list", "what is in the cache, and in the package", index)
+    listed.add_argument("--available", action="store_true", help="what the index has, too")
+    listed.add_argument("--json", action="store_true", help="as JSON")
+    pull = found("pull", "fetch models that are not in the cache", index, budget)
+    pull.add_argument("models", nargs="+", metavar="MODEL", help="a name, name@version, or URL")
+    pull.add_argument("--sha256", metavar="HEX", help="that the file must have; a URL needs it")
+    path = verb("path", "where a model lies; nothing is fetched")
+    path.add_argument("model", metavar="MODEL", help="a name, name@version, or URL")
+    verify = verb("verify", "whether models in the cache are whole")
+    verify.add_argument("models", nargs="*", metavar="MODEL", help="(default: all)")
+    update = found("update", "ask indexes for newer versions, and fetch them", index, budget)
+    update.add_argument("models", nargs="*", metavar="NAME", help="(default: all)")
+    remove = verb("remove", "take models out of the cache")
+    remove.add_argument("models", nargs="+", metavar="MODEL",
+                        help="a name, for all its versions, name@version, or URL")  # fmt: skip
+    verb("clear", "empty the cache, of restored models too")
+    made = verb("index", "write an index of a folder of models, for a web server or file share")
+    made.add_argument("folder", type=Path, metavar="DIR", help="with .bundle and .shipped files")
+    made.add_argument("--base", action="append", default=[], metavar="URL",
+                      help="of a folder that holds them, too; the first is asked first "
+                      "(default: the folder of the index)")  # fmt: skip
+    made.add_argument("--licence", default="", metavar="TEXT",
+                      help="of all (default: the notice in the manifest of each)")  # fmt: skip
+    made.add_argument("--out", type=Path, metavar="FILE", help="(default: index.json in DIR)")
+    restore = verb("restore", "restore a shipped model to the bundle that runs, from its own bytes")
     restore.add_argument("shipped", type=Path, metavar="SHIPPED", help="a shipped file")
     restore.add_argument(
         "--out", type=Path, metavar="FILE.bundle",
@@ -22,11 +95,204 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what a verb says; returns the exit status. Raises KbengineError, OSError or ValueError."""
-    return _restore(args)
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    verbs: dict[str, Callable[[argparse.Namespace], int]] = {
+        "list": _list, "pull": _pull, "path": _path, "verify": _verify, "update": _update,
+        "remove": _remove, "clear": _clear, "index": _index, "restore": _restore,
+    }  # fmt: skip
+    return verbs[args.models_verb](args)
+
+
+@contextlib.contextmanager
+def bar(label: str) -> Iterator[Progress]:
+    """A bar on stderr, once bytes come; none where that is no terminal."""
+    import os
+
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )  # fmt: skip
+
+    # A handle of its own: while a model is loaded, what libraries print on stderr is not shown.
+    with open(os.dup(2), "w", encoding=sys.stderr.encoding, errors="replace") as stderr:
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(),
+                   TransferSpeedColumn(), TimeRemainingColumn())  # fmt: skip
+        shown = Progress(*columns, console=Console(file=stderr), transient=True)
+        task = shown.add_task(label, total=None)
+
+        def progress(done: int, total: int | None) -> None:
+            if stderr.isatty():
+                shown.start()
+            shown.update(task, completed=done, total=total)
+
+        try:
+            yield progress
+        finally:
+            shown.stop()
+
+
+def located(source: str) -> Path:
+    """The file of a path, or of a name or URL, fetched where it is not here. Raises as `run`."""
+    if is_path(source):
+        return Path(source)
+    store = ModelStore()
+    if (path := store.path(source)) is not None:
+        return path
+    with bar(source) as progress, quiet_stderr():
+        return store.pull(source, progress=progress).path
+
+
+def _store(args: argparse.Namespace) -> ModelStore:
+    """The store with the options that a verb has."""
+    fetch = FetchOptions(timeout_s=args.timeout, retries=args.retries)
+    if "total_mb" not in args:
+        return ModelStore(StoreOptions(index=args.index, fetch=fetch))
+    model_bytes, total_bytes = round(args.model_mb * _MB), round(args.total_mb * _MB)
+    return ModelStore(
+        StoreOptions(args.index, model_bytes, total_bytes, args.when_full, fetch=fetch)
+    )
+
+
+def _list(args: argparse.Namespace) -> int:
+    import json
+    import time
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from kbengine.shipping import read_either
+
+    store = _store(args)
+    models = store.models()
+    if args.json:
+        rows = [m._asdict() | {"path": str(m.path)} for m in models]
+        told = {"models": rows}
+        if args.available:
+            told["available"] = [entry._asdict() for entry in store.available()]
+        print(json.dumps(told, ensure_ascii=False, indent=1))
+        return 0
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+    table.add_column("model", no_wrap=True)
+    table.add_column("MB", justify="right")
+    table.add_column("where")
+    table.add_column("used", no_wrap=True)
+    table.add_column("licence", no_wrap=True)
+    here = set()
+    for m in models:
+        here.add((m.name, m.sha256))
+        used = "now" if m.in_use else time.strftime("%Y-%m-%d", time.localtime(m.used_s))
+        where = "cache, this version" if m.pinned else "cache"
+        table.add_row(m.label, f"{m.file_bytes / _MB:.2f}", where, used, _short(m.licence))
+    for path in sorted(PACKAGED.glob("*.bundle")):
+        bundle = read_either(path)
+        label = f"{path.stem} {bundle.manifest['version']}"
+        size = f"{bundle.file_bytes / _MB:.2f}"
+        table.add_row(label, size, "package", "", _short(bundle.manifest.get("notice", "")))
+    if args.available:
+        for e in store.available():
+            if (e.name, e.sha256) not in here:
+                size = f"{(e.file_bytes or 0) / _MB:.2f}"
+                table.add_row(e.label, size, "index", "", _short(e.licence))
+    Console(highlight=False, markup=False).print(table)
+    return 0
+
+
+def _short(text: str) -> str:
+    """What a column has room for."""
+    return text if len(text) <= _COLUMN else f"{text[: _COLUMN - 1]}…"
+
+
+def _pull(args: argparse.Namespace) -> int:
+    if args.sha256 and len(args.models) > 1:
+        raise ValueError("--sha256 is that of one file; give one model with it")
+    store = _store(args)
+    for source in args.models:
+        before = store.models()
+        with bar(source) as progress, quiet_stderr():
+            model = store.pull(source, args.sha256, progress)
+        fetched = model.sha256 not in {m.sha256 for m in before}
+        print(f"{model.label}: {model.file_bytes:,} bytes, sha256 {model.sha256} ok"
+              + ("" if fetched else "; it was here"))  # fmt: skip
+        _tell_dropped(before, store)
+    return 0
+
+
+def _tell_dropped(before: Sequence[StoredModel], store: ModelStore) -> None:
+    left = {m.label for m in store.models()}
+    for m in before:
+        if m.label not in left:
+            print(f"{m.label}: dropped, {m.file_bytes:,} bytes")
+
+
+def _path(args: argparse.Namespace) -> int:
+    path = ModelStore().path(args.model)
+    if path is None:
+        raise ValueError(f"{args.model} is not here, or damaged; `kbengine models pull` it")
+    print(path)
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    found = ModelStore().verify(args.models)
+    for model, whole in found:
+        print(f"{model.label}: {'ok' if whole else 'damaged; `kbengine models pull` it again'}")
+    return 0 if all(whole for _, whole in found) else 1
+
+
+def _update(args: argparse.Namespace) -> int:
+    store = _store(args)
+    before = store.models()
+    with bar("update") as progress, quiet_stderr():
+        updates = store.update(args.models, progress)
+    for one in updates:
+        if one.error is not None:
+            print(f"{one.before.label}: stays, since {one.error}")
+        elif one.before.sha256 == one.after.sha256:
+            print(f"{one.before.label}: is the newest")
+        else:
+            print(f"{one.before.label}: now {one.after.label}, {one.after.file_bytes:,} bytes")
+    replaced = {one.before.label for one in updates}
+    _tell_dropped([m for m in before if m.label not in replaced], store)
+    return 1 if any(one.error for one in updates) else 0
+
+
+def _remove(args: argparse.Namespace) -> int:
+    for source in args.models:
+        for model in ModelStore().remove(source):
+            print(f"{model.label}: removed, {model.file_bytes:,} bytes")
+    return 0
+
+
+def _clear(args: argparse.Namespace) -> int:
+    print(f"{ModelStore().clear():,} bytes freed")
+    return 0
+
+
+def _index(args: argparse.Namespace) -> int:
+    from kbengine.files import check_target, whole_file
+    from kbengine.indexing import index_folder
+    from kbengine.modelindex import FILE, written
+
+    if not args.folder.is_dir():
+        raise ValueError(f"{args.folder} is no folder; give one with models")
+    out = args.out or args.folder / FILE
+    check_target(out)
+    entries = index_folder(args.folder, args.base, args.licence)
+    with whole_file(out) as file:
+        file.write(written(entries))
+    for entry in entries:
+        print(f"{entry.label}: {entry.file_bytes:,} bytes, sha256 {entry.sha256}")
+    print(f"{out}: {len(entries)} models")
+    return 0
 
 
 def _restore(args: argparse.Namespace) -> int:
-    import sys
     import time
 
     from rich.console import Console
@@ -39,7 +305,6 @@ def _restore(args: argparse.Namespace) -> int:
     place, bundle = restore(args.shipped, args.out)
     took_s = time.perf_counter() - start
     shipped = look(args.shipped)
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     table = Table(box=None, pad_edge=False)
     table.add_column("part")
     for column in ("shipped", "restored"):

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kbengine.engine import load
 from kbengine.evaluate.lines import Line, read_text
 from kbengine.lm.cache import CacheOptions
+from kbengine.loading import load
 from kbengine.predict import context_pieces
 from kbengine.protocols import LanguageModel
 from kbengine.vocab import BOS, EOS, UNK, Vocabulary

@@ -16,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from kbengine.emojimodel import TriggerOptions
-from kbengine.engine import Engine, load
+from kbengine.engine import Engine
 from kbengine.evaluate.calibration import between
 from kbengine.evaluate.lines import TextFile, read_text
+from kbengine.loading import load
 from kbengine.protocols import Floats
 from train.progress import Progress
 

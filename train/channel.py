@@ -32,10 +32,10 @@ import numpy as np
 from kbengine import text
 from kbengine.channel import Channel, ChannelModel, Rates
 from kbengine.decoder import Decoder
-from kbengine.engine import load
 from kbengine.layout import Layout, read_layout
 from kbengine.lettertrie import LetterTrie
 from kbengine.lexicon import Lexicon
+from kbengine.loading import load
 from kbengine.types import Tap
 from train.corpus import Counts
 from train.files import write_json, write_whole

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kbengine.engine import load
 from kbengine.evaluate.lines import read_text
 from kbengine.lm.mixture import MixtureModel, MixtureOptions, NgramTable, shares
+from kbengine.loading import load
 from kbengine.predict import context_pieces
 from kbengine.vocab import BOS, EOS
 from train.cache import read_line

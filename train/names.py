@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from kbengine import text
-from kbengine.engine import Engine, load
+from kbengine.engine import Engine
 from kbengine.evaluate.lines import read_text
+from kbengine.loading import load
 from kbengine.predict import Predictor
 from kbengine.sources.names import NameOptions, telling
 from kbengine.types import Context

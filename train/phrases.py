@@ -19,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from kbengine import text
-from kbengine.engine import Engine, load
+from kbengine.engine import Engine
 from kbengine.evaluate.lines import Line, read_text, words
 from kbengine.evaluate.typist import goes_on, type_line
+from kbengine.loading import load
 from kbengine.mix import Slots
 from kbengine.predict import Predictor, Wish
 from kbengine.sources.phrases import CONFIDENCE, PhraseOptions, confidence

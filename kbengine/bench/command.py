@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> int:
     from kbengine.bench.lines import LINES
     from kbengine.bench.progress import progress
     from kbengine.bench.suite import QUICK, Plan, measure
-    from kbengine.engine import DEFAULT_BUNDLE, load
     from kbengine.evaluate.lines import read_text
     from kbengine.folders import make_folder
+    from kbengine.loading import DEFAULT_BUNDLE, load
     from kbengine.mix import Slots
     from kbengine.predict import PLACES
     from kbengine.quiet import quiet_stderr

@@ -162,7 +162,6 @@ def run_compare(args: argparse.Namespace) -> int:
 def run(args: argparse.Namespace) -> int:
     """Run ``kbengine eval``; returns the exit status. Raises ValueError, OSError or
     KbengineError."""
-    from kbengine.engine import DEFAULT_BUNDLE, load
     from kbengine.evaluate import plots, table
     from kbengine.evaluate.counts import pooled
     from kbengine.evaluate.evaluation import Settings, evaluate
@@ -171,6 +170,7 @@ def run(args: argparse.Namespace) -> int:
     from kbengine.evaluate.result import document
     from kbengine.files import check_target
     from kbengine.folders import make_folder
+    from kbengine.loading import DEFAULT_BUNDLE, load
     from kbengine.quiet import quiet_stderr
 
     settings = Settings(

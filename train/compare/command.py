@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kbengine.engine import DEFAULT_BUNDLE
 from kbengine.folders import make_folder
+from kbengine.loading import DEFAULT_BUNDLE
 from train.compare import plot
 from train.compare.engines import KINDS
 from train.compare.runner import Plan, measure

@@ -1,0 +1,58 @@
+"""An index of the models in a folder, to be put on a web server or file share beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from kbengine.errors import BundleError
+from kbengine.fetch import sha256_of
+from kbengine.modelindex import Entry, checked_url, entry_of, row_of
+from kbengine.shipping import read_either
+
+SUFFIXES = (".bundle", ".shipped")
+
+
+def index_folder(folder: Path, bases: Sequence[str] = (), licence: str = "") -> list[Entry]:
+    """The models of a folder, each read whole and checked.
+
+    A model is called what its manifest says, less `kbengine-` before it. bases: URLs of folders
+    that hold the same files, the mirrors; without one, a model is looked for beside the index.
+    licence: of all; without one, the notice in each manifest counts.
+
+    Raises BundleError for a file that is no model, ValueError for what cannot stand in an index.
+    """
+    for base in bases:
+        checked_url(base)
+    found: dict[tuple[str, str], tuple[Path, Entry]] = {}
+    for path in sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES):
+        entry = _entry(path, bases, licence)
+        other, _ = found.setdefault((entry.name, entry.version), (path, entry))
+        if other != path:
+            raise ValueError(
+                f"{other.name} and {path.name} are both {entry.label}; give one another version, "
+                "or take it out of the folder"
+            )
+    if not found:
+        raise ValueError(f"{folder} has no file {' or '.join(SUFFIXES)}; give a folder of models")
+    return [entry for _, entry in found.values()]
+
+
+def _entry(path: Path, bases: Sequence[str], licence: str) -> Entry:
+    manifest = read_either(path).manifest
+    name = quote(path.name, safe="")
+    notice = manifest.get("notice", "")
+    entry = Entry(
+        str(manifest["name"]).removeprefix("kbengine-"),
+        str(manifest["version"]),
+        tuple(f"{base.rstrip('/')}/{name}" for base in bases) or (name,),
+        sha256_of(path),
+        path.stat().st_size,
+        licence or (notice if isinstance(notice, str) else ""),
+        str(manifest["language"]),
+    )
+    try:
+        return entry_of(row_of(entry))
+    except ValueError as error:
+        raise BundleError(f"{path} cannot stand in an index: {error}; mend its manifest") from error

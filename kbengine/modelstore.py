@@ -1,0 +1,420 @@
+"""Models by name or URL: from the cache of this user, else from where they are published.
+
+What is asked for is looked for in the cache first, then in the package, and only then on the
+network or a file share: in an index (`kbengine.modelindex`), or at its URL. Nothing is fetched
+whose sha256 is not known before. What came is checked, loaded and asked for a suggestion before a
+name stands for it, and until then whatever the name stood for stays. A name that stands for
+something is not looked up again unless `update` is called, or `StoreOptions.update_days` says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+from kbengine.container import open_container
+from kbengine.engine import Engine, open_engine
+from kbengine.errors import BudgetError, DownloadError, KbengineError, ModelError, StoreError
+from kbengine.fetch import (
+    OFFLINE,
+    FetchOptions,
+    Progress,
+    fetch_model,
+    fetch_small,
+    sha256_of,
+    too_large,
+)  # fmt: skip
+from kbengine.modelindex import (
+    MOST_BYTES,
+    Entry,
+    checked_sha256,
+    checked_url,
+    is_url,
+    name_and_version,
+    newness,
+    pick,
+    read_index,
+)  # fmt: skip
+from kbengine.modelshelf import Lease, Ref, Shelf, WhenFull, told
+
+INDEX = "KBENGINE_INDEX"
+PACKAGED = Path(__file__).parent / "models"
+_DAY_S = 86_400.0
+_log = logging.getLogger("kbengine.modelstore")
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """index: the URL or path of an index, None: what $KBENGINE_INDEX says; model_bytes: the most a
+    model may have; total_bytes: the most that may lie in the cache folder; when_full: whether a
+    model that does not fit is refused, or those that were used longest ago, and that nobody uses
+    now, are dropped for it; update_days: `load` asks the index again after so many days, None:
+    never; fetch: see `kbengine.fetch`."""
+
+    index: str | None = None
+    model_bytes: int = 10_000_000
+    total_bytes: int = 50_000_000
+    when_full: WhenFull = "drop"
+    update_days: float | None = None
+    fetch: FetchOptions = field(default_factory=FetchOptions)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what is no option."""
+        if self.when_full not in get_args(WhenFull):
+            raise ValueError(f"{self.when_full!r} is none of drop and refuse; give one")
+        if min(self.model_bytes, self.total_bytes) <= 0:
+            raise ValueError("a budget is more than 0 bytes; give model_bytes and total_bytes so")
+        if self.update_days is not None and not self.update_days >= 0:
+            raise ValueError(f"{self.update_days!r} is no number of days; give one, or None")
+
+    @property
+    def index_place(self) -> str:
+        """Where the index is; a path in full. Raises StoreError where none is known."""
+        place = self.index or os.environ.get(INDEX)
+        if not place:
+            raise StoreError(f"no index is known; give index= (--index), or set {INDEX}")
+        return checked_url(place) if is_url(place) else str(Path(place).absolute())
+
+
+class StoredModel(NamedTuple):
+    """A model in the cache. name, version: "" for a file by its URL; file_bytes, licence: as its
+    index says; used_s: when it was used last, in seconds of the clock; pinned: whether it was
+    asked for by its version."""
+
+    name: str
+    version: str
+    label: str
+    language: str
+    licence: str
+    sha256: str
+    file_bytes: int
+    urls: tuple[str, ...]
+    index_place: str | None
+    pinned: bool
+    path: Path
+    used_s: float
+    in_use: bool
+
+
+class Update(NamedTuple):
+    """What became of a model: after is before where nothing newer is there, or where it could not
+    be had, for the reason of the error."""
+
+    before: StoredModel
+    after: StoredModel
+    error: KbengineError | None = None
+
+
+class _Wanted(NamedTuple):
+    """What is asked for: a name, perhaps of a version, or a URL; perhaps with a sha256."""
+
+    source: str
+    name: str | None
+    version: str | None
+    sha256: str | None
+
+    @classmethod
+    def parse(cls, source: str, sha256: str | None) -> _Wanted:
+        """Raises ValueError for what is neither name nor URL, and for no sha256."""
+        known = None if sha256 is None else checked_sha256(sha256)
+        if is_url(source):
+            return cls(checked_url(source), None, None, known)
+        named = name_and_version(source)
+        if named is None:
+            raise ValueError(f"{source[:80]!r} is no name of a model; give one such as es, or es@3")
+        return cls(source, *named, known)
+
+    def choose(self, refs: Sequence[Ref]) -> Ref | None:
+        """The one of the refs that is asked for: of a name the one that it stands for, else the
+        newest of those that were asked for by their version."""
+        for ref in refs:  # by name, the newest first, those that are not pinned before others
+            entry = ref.entry
+            if self.sha256 not in (None, entry.sha256):
+                continue
+            if self.name is None:
+                if self.sha256 is not None or self.source in entry.urls:
+                    return ref
+            elif self.name == entry.name and self.version in (None, entry.version):
+                return ref
+        return None
+
+
+class ModelStore:
+    """The models of this user on this machine, and where more can be had. For any thread.
+
+    All methods raise StoreError where the cache folder cannot be used, DownloadError where
+    something cannot be had or is not what it should be, BudgetError where there is no room, and
+    ValueError for what is no name, URL or sha256; each in one sentence, the cache unharmed.
+    """
+
+    def __init__(self, options: StoreOptions | None = None) -> None:
+        self.options = options or StoreOptions()
+        self._shelf = Shelf(self.options.total_bytes, self.options.when_full)
+
+    def load(
+        self, source: str, sha256: str | None = None, progress: Progress | None = None
+    ) -> Engine:
+        """The engine of a model, by its name, `name@version` or URL; fetched where it is not here.
+
+        sha256: that the file must have; needed for a URL that is not in the cache. progress: is
+        called with the bytes that are here and of how many while it comes; what it raises ends
+        that, and the next time goes on from there. The file is held as long as the engine lives.
+
+        Raises also BundleError or ModelError for one of the package's own.
+        """
+        wanted = _Wanted.parse(source, sha256)
+        held = self._shelf.hold(wanted.choose)
+        if held is None and (packaged := _packaged(wanted)):
+            return open_engine(packaged, self.options.total_bytes)
+        if held is not None and self._is_due(held[0]):
+            _let_go(held[1])
+            self._refresh(held[0], progress)
+            held = self._shelf.hold(wanted.choose)
+        wish: Ref | None = None
+        engine: Engine | None = None
+        lease: Lease | None = None
+        if held is not None:
+            wish, lease = held
+            engine = self._opened(wish, lease)
+        if engine is None:  # not here, or damaged
+            _, engine, lease = self._fetch(wish or self._wish(wanted), None, progress)
+        if lease is not None:
+            weakref.finalize(engine, lease.release)
+        return engine
+
+    def path(self, source: str, sha256: str | None = None) -> Path | None:
+        """Where a model lies whole, in the cache or in the package; None where it is not here.
+        Nothing is fetched."""
+        wanted = _Wanted.parse(source, sha256)
+        ref = wanted.choose(self._shelf.refs())
+        if ref is None:
+            return _packaged(wanted)
+        return self._shelf.file(ref.entry.sha256) if self._is_whole(ref) else None
+
+    def pull(
+        self, source: str, sha256: str | None = None, progress: Progress | None = None
+    ) -> StoredModel:
+        """Fetch a model that is not in the cache, as `load` would; also one that the package
+        has."""
+        wanted = _Wanted.parse(source, sha256)
+        pinned = wanted.version is not None
+        refs = [ref for ref in self._shelf.refs() if ref.pinned == pinned or wanted.name is None]
+        ref = wanted.choose(refs)
+        if ref is None or not self._is_whole(ref):
+            ref, _, lease = self._fetch(ref or self._wish(wanted), None, progress)
+            lease.release()
+        return self._stored(ref)
+
+    def models(self) -> list[StoredModel]:
+        """What is in the cache."""
+        return [self._stored(ref) for ref in self._shelf.refs()]
+
+    def available(self) -> list[Entry]:
+        """What the index has."""
+        return self._index(self.options.index_place)
+
+    def update(self, names: Sequence[str] = (), progress: Progress | None = None) -> list[Update]:
+        """Ask the indexes for newer versions of all models in the cache, or of these, and fetch
+        them; those that were asked for by version or URL stay as they are.
+
+        What goes wrong with one stands in its `Update`.
+        """
+        refs = [ref for ref in self._shelf.refs() if ref.entry.name and not ref.pinned]
+        for name in names:
+            if name not in {ref.entry.name for ref in refs}:
+                raise StoreError(f"{name[:80]!r} is not in the cache; `kbengine models pull` it")
+        return [self._update(ref, progress) for ref in refs if not names or ref.entry.name in names]
+
+    def verify(self, sources: Sequence[str] = ()) -> list[tuple[StoredModel, bool]]:
+        """All models of the cache, or these, and whether each is there and has its sha256."""
+        refs = self._shelf.refs()
+        if sources:
+            refs = [ref for source in sources for ref in self._known(source)]
+        return [(self._stored(ref), self._is_whole(ref)) for ref in refs]
+
+    def remove(self, source: str) -> list[StoredModel]:
+        """Take a model out of the cache: of a name all its versions. Raises StoreError where it
+        is not there, or in use."""
+        refs = self._known(source)
+        found = [self._stored(ref) for ref in refs]
+        self._shelf.remove(refs)
+        return found
+
+    def clear(self) -> int:
+        """Empty the cache folder, of restored files too; returns how many bytes that freed. Who
+        uses a model has it in memory, and goes on."""
+        return self._shelf.clear()
+
+    # Inside
+
+    def _known(self, source: str) -> list[Ref]:
+        """All refs of what is in the cache. Raises StoreError where it is not."""
+        wanted = _Wanted.parse(source, None)
+        refs = [ref for ref in self._shelf.refs() if wanted.choose([ref])]
+        if not refs:
+            raise StoreError(f"{source[:80]!r} is not in the cache; see `kbengine models list`")
+        return refs
+
+    def _stored(self, ref: Ref) -> StoredModel:
+        entry, path = ref.entry, self._shelf.file(ref.entry.sha256)
+        used_s = path.stat().st_mtime if path.exists() else 0.0
+        return StoredModel(
+            entry.name, entry.version, entry.label, entry.language, entry.licence, entry.sha256,
+            entry.file_bytes or 0, entry.urls, ref.index_place, ref.pinned, path, used_s,
+            self._shelf.in_use(entry.sha256),
+        )  # fmt: skip
+
+    def _is_whole(self, ref: Ref) -> bool:
+        path = self._shelf.file(ref.entry.sha256)
+        try:
+            return sha256_of(path) == ref.entry.sha256
+        except OSError:
+            return False
+
+    def _opened(self, ref: Ref, lease: Lease | None) -> Engine | None:
+        """The engine of a file that is held; None where that is not there, or damaged. Where there
+        is no engine, it is let go."""
+        engine = None
+        try:
+            if self._is_whole(ref):
+                engine = open_engine(self._shelf.file(ref.entry.sha256), self.options.total_bytes)
+            else:
+                _log.warning("%s in the cache is damaged; it is fetched again", ref.entry.label)
+        finally:
+            if engine is None:
+                _let_go(lease)
+        return engine
+
+    def _index(self, place: str) -> list[Entry]:
+        return read_index(fetch_small(place, MOST_BYTES, self.options.fetch), place)
+
+    def _wish(self, wanted: _Wanted) -> Ref:
+        """The ref that is to be, of something that is not here."""
+        if wanted.name is None:
+            if wanted.sha256 is None:
+                raise ValueError(
+                    f"{wanted.source} is not in the cache; give the sha256= (--sha256) that it "
+                    "must have, so that what comes can be checked"
+                )
+            return Ref(Entry("", "", (wanted.source,), wanted.sha256, None))
+        try:
+            place = self.options.index_place
+        except StoreError as error:
+            known = ", ".join(sorted(path.stem for path in PACKAGED.glob("*.bundle")))
+            raise StoreError(
+                f"no model {wanted.source!r} is here (the package has {known}), and {error}"
+            ) from error
+        if is_url(place) and self.options.fetch.forbidden:
+            raise DownloadError(
+                f"{wanted.source} is not in the cache, and the network is forbidden; unset "
+                f"{OFFLINE}, or pull it before"
+            )
+        entries = self._index(place)
+        entry = pick(entries, wanted.name, wanted.version)
+        if entry is None or wanted.sha256 not in (None, entry.sha256):
+            names = dict.fromkeys(f"{e.name}@{e.version}" for e in entries)
+            what = wanted.source if entry is None else f"{wanted.source} of that sha256"
+            raise DownloadError(
+                f"the index {place} has no {what}; it has {', '.join(list(names)[:12]) or 'none'}"
+            )
+        return Ref(entry, wanted.version is not None, place, time.time())
+
+    def _fetch(
+        self, wish: Ref, replaced: Ref | None, progress: Progress | None
+    ) -> tuple[Ref, Engine, Lease]:
+        """Let a name stand for a file: fetched, unless it is here, loaded, and asked."""
+        entry, most_bytes = wish.entry, self.options.model_bytes
+        if (entry.file_bytes or 0) > most_bytes:
+            raise BudgetError(too_large(entry.label, entry.file_bytes, most_bytes))
+
+        def tick(done: int) -> None:
+            if progress is not None:
+                progress(done, entry.file_bytes)
+
+        file, part = self._shelf.file(entry.sha256), self._shelf.part(entry.sha256)
+        with told(), self._shelf.fetching(entry, tick):
+            is_new = not self._is_whole(wish)
+            if is_new:
+                self._shelf.check_room(entry, replaced)
+                fetch_model(entry, part, most_bytes, self.options.fetch, progress)
+                os.replace(part, file)
+            try:
+                engine = self._answering(entry, file)
+                ref = wish._replace(entry=entry._replace(file_bytes=file.stat().st_size))
+                return ref, engine, self._shelf.commit(ref, replaced)
+            except StoreError:
+                if is_new:
+                    file.unlink(missing_ok=True)
+                raise
+
+    def _answering(self, entry: Entry, file: Path) -> Engine:
+        """The engine of a file, once it has answered. Raises DownloadError."""
+        try:
+            engine = open_engine(file, self.options.total_bytes)
+            if not engine.suggest("", n=1):
+                raise ModelError("it suggests nothing where a text begins")
+        except KbengineError as error:
+            raise DownloadError(
+                f"{entry.label} came whole and cannot be used: {error}; tell who published it"
+            ) from error
+        return engine
+
+    def _update(self, ref: Ref, progress: Progress | None) -> Update:
+        before = self._stored(ref)
+        checked = ref._replace(checked_s=time.time())
+        error: KbengineError | None = None
+        try:
+            place = None if self.options.index else ref.index_place
+            place = place or self.options.index_place
+            entry = pick(self._index(place), ref.entry.name)
+            if entry is None:
+                raise DownloadError(f"the index {place} has no {ref.entry.name} any more")
+            older = newness(entry.version) < newness(ref.entry.version)
+            if entry.sha256 != ref.entry.sha256 and not older:
+                new, _, lease = self._fetch(Ref(entry, False, place, time.time()), ref, progress)
+                lease.release()
+                return Update(before, self._stored(new))
+        except (KbengineError, ValueError) as caught:
+            error = caught if isinstance(caught, KbengineError) else StoreError(str(caught))
+        self._shelf.note(checked)
+        return Update(before, before, error)
+
+    def _is_due(self, ref: Ref) -> bool:
+        days = self.options.update_days
+        if days is None or ref.pinned or not ref.entry.name or self.options.fetch.forbidden:
+            return False
+        return not 0 <= time.time() - ref.checked_s < days * _DAY_S
+
+    def _refresh(self, ref: Ref, progress: Progress | None) -> None:
+        """Update a model that is about to be loaded; where that fails, it stays."""
+        try:
+            failed = self._update(ref, progress).error
+        except StoreError as error:  # a folder for reading alone
+            failed = error
+        if failed is not None:
+            _log.warning("%s was not updated: %s", ref.entry.label, failed)
+
+
+def _packaged(wanted: _Wanted) -> Path | None:
+    """The model of the package that is asked for. Raises BundleError."""
+    path = PACKAGED / f"{wanted.name}.bundle"
+    if wanted.name is None or not path.is_file():
+        return None
+    if wanted.version is not None:
+        with open_container(path) as container:
+            if container.manifest().get("version") != wanted.version:
+                return None
+    if wanted.sha256 not in (None, sha256_of(path)):
+        return None
+    return path
+
+
+def _let_go(lease: Lease | None) -> None:
+    if lease is not None:
+        lease.release()
