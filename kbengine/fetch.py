@@ -329,25 +329,23 @@ class _Pipe:
         """The next; raises the error that came in its place, or _BrokenError after a stall."""
         while True:
             left_s = self._since_s + self._timeout_s - time.monotonic()
-            try:
+            item: Any = b""
+            with contextlib.suppress(queue.Empty):
                 item = self._items.get(timeout=max(left_s, 1e-3))
-            except queue.Empty:
-                if self._bytes < _LEAST_BYTES:
-                    told = f"sent {self._bytes or 'nothing'} bytes in {self._timeout_s:g} s"
-                    raise _BrokenError(told.replace("nothing bytes", "nothing")) from None
-                self._since_s, self._bytes = time.monotonic(), 0
-                continue
             if isinstance(item, _RefusedError | _BrokenError):
                 raise item
             if not isinstance(item, bytes):
                 self._since_s = time.monotonic()
                 return item
             self._bytes += len(item)
-            if left_s <= 0:
+            if time.monotonic() >= self._since_s + self._timeout_s:
+                # What still waits here is no fault of the server.
                 if self._bytes < _LEAST_BYTES and self._items.empty():
-                    raise _BrokenError(f"sent {self._bytes} bytes in {self._timeout_s:g} s")
+                    told = f"{self._bytes} bytes" if self._bytes else "nothing"
+                    raise _BrokenError(f"sent {told} for {self._timeout_s:g} s")
                 self._since_s, self._bytes = time.monotonic(), 0
-            return item
+            if item:
+                return item
 
     def chunks(self) -> Iterator[bytes]:
         """All chunks that are left."""
