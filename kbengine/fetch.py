@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import queue
 import random
@@ -38,6 +39,7 @@ _CHUNK_BYTES = 1 << 16
 _LEAST_BYTES = 10_000  # in every time-out; who sends less has stalled
 _MOST_REDIRECTS = 5
 _LONGEST_WAIT_S = 8.0
+_THREAD = "kbengine-fetch"
 _MAGIC = b"PK\x03\x04"  # of a zip archive, which a model is in either form
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}  # what may be otherwise in a moment
 _RANGE_RE = re.compile(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)")
@@ -125,7 +127,7 @@ def fetch_model(
             try:
                 came = _receive(entry, mirror, part, start, most_bytes, options, progress)
             except _RangeError:
-                part.unlink()
+                part.unlink(missing_ok=True)
                 raise
             total_bytes = entry.file_bytes or came
         if sha256_of(part) != entry.sha256:
@@ -206,15 +208,15 @@ def _receive(
 ) -> int:
     """Write what a mirror sends behind what is there; returns the bytes that the file then has."""
     with _opened(mirror, start, options) as answer:
-        said = answer.total_bytes
+        first, said = next(answer.chunks, b""), answer.total_bytes
+        if first and answer.start == 0:
+            _check_magic(first)
         if entry.file_bytes is not None and said not in (None, entry.file_bytes):
             raise _RefusedError(f"has {said} bytes instead of {entry.file_bytes}")
         expected = entry.file_bytes or said
         with _part(part, answer.start) as file:
             done = answer.start
-            for chunk in answer.chunks:
-                if done == 0:
-                    _check_magic(chunk)
+            for chunk in itertools.chain([first], answer.chunks):
                 done += len(chunk)
                 if done > (expected or most_bytes) or (expected or 0) > most_bytes:
                     if expected is None or expected > most_bytes:
@@ -268,7 +270,7 @@ def _opened(mirror: str, start: int, options: FetchOptions) -> Iterator[_Answer]
         raise _RefusedError(f"is on the network, which {OFFLINE} forbids")
     pipe = _Pipe(options.timeout_s)
     threading.Thread(
-        target=_ask, args=(mirror, start, pipe, options.timeout_s), daemon=True
+        target=_ask, args=(mirror, start, pipe, options.timeout_s), daemon=True, name=_THREAD
     ).start()
     try:
         head = pipe.get()

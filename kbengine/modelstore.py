@@ -10,6 +10,7 @@ something is not looked up again unless `update` is called, or `StoreOptions.upd
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 import weakref
@@ -44,6 +45,7 @@ from kbengine.modelindex import (
 from kbengine.modelshelf import Lease, Ref, Shelf, WhenFull, told
 
 INDEX = "KBENGINE_INDEX"
+UPDATE_DAYS = "KBENGINE_UPDATE_DAYS"
 PACKAGED = Path(__file__).parent / "models"
 _DAY_S = 86_400.0
 _log = logging.getLogger("kbengine.modelstore")
@@ -54,8 +56,8 @@ class StoreOptions:
     """index: the URL or path of an index, None: what $KBENGINE_INDEX says; model_bytes: the most a
     model may have; total_bytes: the most that may lie in the cache folder; when_full: whether a
     model that does not fit is refused, or those that were used longest ago, and that nobody uses
-    now, are dropped for it; update_days: `load` asks the index again after so many days, None:
-    never; fetch: see `kbengine.fetch`."""
+    now, are dropped for it; update_days: `load` asks the index again after so many days, None: what
+    $KBENGINE_UPDATE_DAYS says, else never; fetch: see `kbengine.fetch`."""
 
     index: str | None = None
     model_bytes: int = 10_000_000
@@ -72,6 +74,18 @@ class StoreOptions:
             raise ValueError("a budget is more than 0 bytes; give model_bytes and total_bytes so")
         if self.update_days is not None and not self.update_days >= 0:
             raise ValueError(f"{self.update_days!r} is no number of days; give one, or None")
+
+    @property
+    def due_days(self) -> float:
+        """After how many days the index is asked again; infinite for never. Raises StoreError."""
+        told = os.environ.get(UPDATE_DAYS) if self.update_days is None else self.update_days
+        try:
+            days = float(told or "inf") if isinstance(told, str | None) else told
+        except ValueError:
+            days = math.nan
+        if not days >= 0:
+            raise StoreError(f"{UPDATE_DAYS} is {told!r}; set it to a number of days, or unset it")
+        return days
 
     @property
     def index_place(self) -> str:
@@ -386,10 +400,9 @@ class ModelStore:
         return Update(before, before, error)
 
     def _is_due(self, ref: Ref) -> bool:
-        days = self.options.update_days
-        if days is None or ref.pinned or not ref.entry.name or self.options.fetch.forbidden:
+        if ref.pinned or not ref.entry.name or self.options.fetch.forbidden:
             return False
-        return not 0 <= time.time() - ref.checked_s < days * _DAY_S
+        return not -_DAY_S <= time.time() - ref.checked_s < self.options.due_days * _DAY_S
 
     def _refresh(self, ref: Ref, progress: Progress | None) -> None:
         """Update a model that is about to be loaded; where that fails, it stays."""

@@ -16,7 +16,8 @@ Answer = Callable[["Handler"], None]
 
 
 class Request(NamedTuple):
-    """start: the first byte that was asked for, 0 where no range was."""
+    """start: the first byte that was asked for, 0 where no range was; headers: names in lower
+    case."""
 
     path: str
     start: int
@@ -60,7 +61,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         self.start = int(match[1]) if match else 0
         path = self.path.removeprefix(self.server.url().rstrip("/"))  # as a proxy is asked
-        self.server.requests.append(Request(path, self.start, dict(self.headers)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.requests.append(Request(path, self.start, headers))
         self.close_connection = True
         self.server.answers.get(path, status(404))(self)
 
