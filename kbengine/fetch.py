@@ -74,8 +74,8 @@ class _BrokenError(Exception):
         self.wait_s = wait_s
 
 
-class _RangeError(_BrokenError):
-    """A mirror cannot go on from where the file ends."""
+class _StaleError(_BrokenError):
+    """A mirror cannot go on from where the file ends: what has come before may be wrong."""
 
 
 class _Answer(NamedTuple):
@@ -115,29 +115,34 @@ def fetch_model(
 
     Raises DownloadError; BudgetError for one that is larger; StoreError where the disk is full.
     """
-    total_bytes = entry.file_bytes
-
-    def once(mirror: str) -> None:
-        nonlocal total_bytes
-        start = part.stat().st_size if part.exists() else 0
-        if total_bytes is None or start != total_bytes or sha256_of(part) != entry.sha256:
-            if total_bytes is not None and start >= total_bytes:
-                part.unlink()
-                start = 0
-            try:
-                came = _receive(entry, mirror, part, start, most_bytes, options, progress)
-            except _RangeError:
-                part.unlink(missing_ok=True)
-                raise
-            total_bytes = entry.file_bytes or came
-        if sha256_of(part) != entry.sha256:
-            part.unlink()
-            if start:  # what was there before may be what is wrong
-                raise _BrokenError("what had come before does not fit what it sent")
-            raise _RefusedError("sends a file of another sha256")
+    if part.exists() and sha256_of(part) == entry.sha256:
+        return
 
     def here() -> int:
         return part.stat().st_size if part.exists() else 0
+
+    def onward(mirror: str, start: int) -> None:
+        try:
+            _receive(entry, mirror, part, start, most_bytes, options, progress)
+        except _RefusedError:
+            if here() > start:  # of no use to the next mirror
+                os.truncate(part, start)
+            raise
+        if sha256_of(part) != entry.sha256:
+            part.unlink()
+            if start:
+                raise _StaleError("sends what does not go on from what had come before")
+            raise _RefusedError("sends a file of another sha256")
+
+    def once(mirror: str) -> None:
+        start = here()
+        if entry.file_bytes is not None and start >= entry.file_bytes:
+            start = 0
+        try:
+            onward(mirror, start)
+        except _StaleError:
+            part.unlink(missing_ok=True)
+            onward(mirror, 0)
 
     try:
         _from_one(entry.label, entry.urls, once, options, here)
@@ -205,8 +210,8 @@ def _receive(
     most_bytes: int,
     options: FetchOptions,
     progress: Progress | None,
-) -> int:
-    """Write what a mirror sends behind what is there; returns the bytes that the file then has."""
+) -> None:
+    """Write what a mirror sends behind what is there."""
     with _opened(mirror, start, options) as answer:
         first, said = next(answer.chunks, b""), answer.total_bytes
         if first and answer.start == 0:
@@ -229,7 +234,6 @@ def _receive(
             os.fsync(file.fileno())
     if expected is not None and done < expected:
         raise _BrokenError(f"broke off after {done} bytes of {expected}")
-    return done
 
 
 def too_large(label: str, file_bytes: int | None, most_bytes: int) -> str:
@@ -441,11 +445,11 @@ def _head(response: Any, start: int) -> tuple[int, int | None]:
     if status == 206:
         told = _RANGE_RE.fullmatch(response.headers.get("Content-Range", ""))
         if told is None or int(told[1]) != start:
-            raise _RangeError("sends another range than asked for")
+            raise _StaleError("sends another range than asked for")
         return start, None if told[2] == "*" else int(told[2])
     if status == 416:
         # It has no more than has come, which is more than it should.
-        raise _RangeError("has fewer bytes than came from elsewhere")
+        raise _StaleError("has fewer bytes than came from elsewhere")
     try:
         phrase = f"{status} ({HTTPStatus(status).phrase})"
     except ValueError:

@@ -217,8 +217,9 @@ class ModelStore:
         """Fetch a model that is not in the cache, as `load` would; also one that the package
         has."""
         wanted = _Wanted.parse(source, sha256)
-        pinned = wanted.version is not None
-        refs = [ref for ref in self._shelf.refs() if ref.pinned == pinned or wanted.name is None]
+        # What stands for the same file under another name is not meant.
+        kind = (wanted.name or "", wanted.version is not None)
+        refs = [r for r in self._shelf.refs() if (r.entry.name, r.pinned) == kind]
         ref = wanted.choose(refs)
         if ref is None or not self._is_whole(ref):
             ref, _, lease = self._fetch(ref or self._wish(wanted), None, progress)

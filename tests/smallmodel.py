@@ -13,8 +13,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kbengine.engine import DEFAULT_BUNDLE
 from kbengine.lm.stepfile import check
+from kbengine.loading import DEFAULT_BUNDLE
 from tests.toys import toy_vocabulary
 
 CELLS, WIDTH = 24, 8  # the shipped one has hundreds

@@ -17,13 +17,13 @@ from ai_edge_litert.interpreter import Interpreter
 
 from kbengine.bundle import write_bundle
 from kbengine.cli import main
-from kbengine.engine import DEFAULT_BUNDLE
 from kbengine.errors import BundleError, KbengineError, ModelError
 from kbengine.inspect.graph import read_graph
 from kbengine.inspect.parts import read_archive
 from kbengine.inspect.runtime import ask
 from kbengine.inspect.tables import overview_tables, verdicts
 from kbengine.inspect.view import view
+from kbengine.loading import DEFAULT_BUNDLE
 from tests.modelfiles import altered, mutated, pack, renamed, shipped, small, structure, written
 from tests.toys import toy_bundle, toy_lexicon, toy_manifest, toy_parts, toy_vocabulary
 

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kbengine.cli import main
-from kbengine.engine import DEFAULT_BUNDLE
 from kbengine.errors import KbengineError
 from kbengine.inspect import page as pages
 from kbengine.inspect.page import page
@@ -32,6 +31,7 @@ from kbengine.inspect.tables import (
     verdicts,
 )
 from kbengine.inspect.view import View, view
+from kbengine.loading import DEFAULT_BUNDLE
 from tests.modelfiles import mutated, pack, small, structure, tensor, written
 from tests.smallmodel import small_model
 from tests.toys import toy_bundle

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import kbengine
-from kbengine.engine import DEFAULT_BUNDLE
+from kbengine.loading import DEFAULT_BUNDLE
 from kbengine.memory import needed, reserve
 from tests.hostile import run_limited
 from tests.soak import times

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kbengine.engine import DEFAULT_BUNDLE
 from kbengine.errors import ModelError
 from kbengine.lm.tflite import TFLiteModel
+from kbengine.loading import DEFAULT_BUNDLE
 from kbengine.vocab import BOS, Vocabulary
 from tests.documents import ROOT, blocks
 from train.__main__ import main

@@ -24,10 +24,10 @@ from kbengine import cli
 from kbengine.bundle import read_bundle
 from kbengine.coding import CODINGS, decode_grid, encode_grid, on_grid
 from kbengine.container import member_bytes
-from kbengine.engine import DEFAULT_BUNDLE
 from kbengine.errors import BundleError
 from kbengine.lm.stepfile import check
 from kbengine.lm.tflite import TFLiteModel
+from kbengine.loading import DEFAULT_BUNDLE
 from kbengine.shipping import FORMAT, Stretch, is_shipped, look, read_shipped, write_shipped
 from tests import hostile
 from tests.shipped import archived, shipped_members, small_shipped, small_whole
