@@ -13,18 +13,23 @@ from kbengine import types
 from kbengine.errors import KbengineError
 
 PUBLIC = [
+    "BudgetError",
     "BundleError",
     "Candidate",
     "Context",
     "Correction",
+    "DownloadError",
     "Edit",
     "EmojiStyle",
     "Engine",
+    "FetchOptions",
     "KbengineError",
     "Layout",
     "ModelError",
+    "ModelStore",
     "Session",
     "StoreError",
+    "StoreOptions",
     "Tap",
     "load",
     "read_layout",

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import kbengine
-from kbengine import restored
+from kbengine import cachefolder, restored
 from kbengine.bundle import Bundle, read_bundle, write_bundle
 from kbengine.errors import BundleError
 from tests import hostile
@@ -91,11 +91,11 @@ def start(shipped: Path) -> subprocess.Popen[bytes]:
     program = """
 import os, sys
 from pathlib import Path
-from kbengine import restored
+from kbengine import cachefolder, restored
 print("ready", flush=True)
 sys.stdin.readline()
 bundle = restored.read(Path(sys.argv[1]))
-(place,) = (restored.cache_folder() / "restored").glob("*.bundle")
+(place,) = (cachefolder.cache_folder() / "restored").glob("*.bundle")
 print(place.stat().st_ino, bundle.file_bytes)
 """
     command = [sys.executable, "-c", program, str(shipped)]
@@ -139,9 +139,9 @@ def test_threads_at_the_same_time_get_the_same(cache: Path, shipped: Path) -> No
 KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
-from kbengine import restored
+from kbengine import cachefolder, restored
 shipped, count = Path(sys.argv[1]), int(sys.argv[2])
-folder = restored.cache_folder() / "restored"
+folder = cachefolder.cache_folder() / "restored"
 moments = random.Random(3)
 restored.read(shipped)
 for _ in range(count):
@@ -164,8 +164,8 @@ for _ in range(count):
 KILLED_IN_TURN = """
 import itertools, os, signal, sys
 from pathlib import Path
-from kbengine import restored
-shipped, folder = Path(sys.argv[1]), restored.cache_folder() / "restored"
+from kbengine import cachefolder, restored
+shipped, folder = Path(sys.argv[1]), cachefolder.cache_folder() / "restored"
 restored.read(shipped)
 whole = []
 for last in itertools.count(1):
@@ -314,11 +314,11 @@ def test_the_shipped_file_is_not_replaced(shipped: Path, tmp_path: Path) -> None
 def test_the_folder_is_the_user_s_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("KBENGINE_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert restored.cache_folder().name == "kbengine"
+    assert cachefolder.cache_folder().name == "kbengine"
     if sys.platform == "linux":
-        assert restored.cache_folder() == tmp_path / "kbengine"
+        assert cachefolder.cache_folder() == tmp_path / "kbengine"
     monkeypatch.setenv("KBENGINE_CACHE", str(tmp_path / "other"))
-    assert restored.cache_folder() == tmp_path / "other"
+    assert cachefolder.cache_folder() == tmp_path / "other"
 
 
 @posix
@@ -340,6 +340,39 @@ def test_another_s_folder_is_not_used(cache: Path, shipped: Path) -> None:
     assert files(cache) == []
     with pytest.raises(PermissionError, match="belongs to someone else; set KBENGINE_CACHE"):
         restored.restore(shipped)
+
+
+# As much as there is room for
+
+
+def version(number: int) -> bytes:
+    """A shipped file of another bundle."""
+    manifest, members = shipped_members()
+    return archived({**manifest, "bundle": {**manifest["bundle"], "version": str(number)}}, members)
+
+
+def test_those_used_longest_ago_make_room(cache: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.shipped" for number in range(4)]
+    for number, path in enumerate(paths):
+        path.write_bytes(version(number))
+    sizes = [restored.read(path).file_bytes for path in paths[:3]]
+    one = max(sizes) + 100_000  # what a manifest may have
+    for age, number in enumerate([1, 2, 0]):
+        place = restored._place(restored.look(paths[number]).manifest)
+        os.utime(place, (age, age))
+    restored.read(paths[1])
+    kept = restored.read(paths[3], total_bytes=sum(sizes[:2]) + one)
+    left = {read_bundle(place).manifest["version"] for place in files(cache)}
+    assert left == {"0", "1", "3"}, "2 was used longest ago"
+    assert kept.manifest["version"] == "3"
+
+
+def test_without_room_it_is_restored_in_memory(cache: Path, shipped: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "other").write_bytes(bytes(10_000))
+    assert restored.read(shipped, total_bytes=100_000).file_bytes == len(small_shipped())
+    assert files(cache) == []
+    assert (tmp_path / "cache" / "other").exists()
 
 
 # Where nothing can be written
@@ -425,10 +458,10 @@ def test_a_full_disk_does_not_matter(cache: Path, shipped: Path) -> None:
     program = """
 import json, resource, sys
 from pathlib import Path
-from kbengine import restored
+from kbengine import cachefolder, restored
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 found = restored.read(Path(sys.argv[1]))
-left = [p.name for p in (restored.cache_folder() / "restored").iterdir() if p.suffix != ".lock"]
+left = [p.name for p in (cachefolder.cache_folder() / "restored").iterdir() if p.suffix != ".lock"]
 print(json.dumps([found.file_bytes, sorted(found.parts), left]))
 """
     done = subprocess.run(
@@ -444,7 +477,7 @@ def test_a_lock_that_is_held_too_long_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(restored, "_WAIT_S", 0.1)
     place = restored._place(small_whole().manifest)
-    with restored._alone(place):
+    with cachefolder.alone(place.with_suffix(".lock"), 1):
         assert is_small(restored.read(shipped))
     assert files(cache) == []
 
