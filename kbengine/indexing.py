@@ -14,12 +14,15 @@ from kbengine.shipping import read_either
 SUFFIXES = (".bundle", ".shipped")
 
 
-def index_folder(folder: Path, bases: Sequence[str] = (), licence: str = "") -> list[Entry]:
+def index_folder(
+    folder: Path, bases: Sequence[str] = (), licence: str = "", beside: str = ""
+) -> list[Entry]:
     """The models of a folder, each read whole and checked.
 
     A model is called what its manifest says, less `kbengine-` before it. bases: URLs of folders
-    that hold the same files, the mirrors; without one, a model is looked for beside the index.
-    licence: of all; without one, the notice in each manifest counts.
+    that hold the same files, the mirrors; without one, a model is looked for beside the index, in
+    its folder `beside` (such as `models/`) where that is given. licence: of all; without one, the
+    notice in each manifest counts.
 
     Raises BundleError for a file that is no model, ValueError for what cannot stand in an index.
     """
@@ -27,7 +30,7 @@ def index_folder(folder: Path, bases: Sequence[str] = (), licence: str = "") -> 
         checked_url(base)
     found: dict[tuple[str, str], tuple[Path, Entry]] = {}
     for path in sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES):
-        entry = _entry(path, bases, licence)
+        entry = _entry(path, bases or (quote(beside),), licence)
         other, _ = found.setdefault((entry.name, entry.version), (path, entry))
         if other != path:
             raise ValueError(
@@ -46,7 +49,7 @@ def _entry(path: Path, bases: Sequence[str], licence: str) -> Entry:
     entry = Entry(
         str(manifest["name"]).removeprefix("kbengine-"),
         str(manifest["version"]),
-        tuple(f"{base.rstrip('/')}/{name}" for base in bases) or (name,),
+        tuple(f"{base.rstrip('/')}/{name}".lstrip("/") for base in bases),
         sha256_of(path),
         path.stat().st_size,
         licence or (notice if isinstance(notice, str) else ""),

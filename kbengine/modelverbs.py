@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -80,8 +81,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     made = verb("index", "write an index of a folder of models, for a web server or file share")
     made.add_argument("folder", type=Path, metavar="DIR", help="with .bundle and .shipped files")
     made.add_argument("--base", action="append", default=[], metavar="URL",
-                      help="of a folder that holds them, too; the first is asked first "
-                      "(default: the folder of the index)")  # fmt: skip
+                      help="of a folder that holds them; may be given again for mirrors "
+                      "(default: where they lie, seen from the index)")  # fmt: skip
     made.add_argument("--licence", default="", metavar="TEXT",
                       help="of all (default: the notice in the manifest of each)")  # fmt: skip
     made.add_argument("--out", type=Path, metavar="FILE", help="(default: index.json in DIR)")
@@ -106,8 +107,6 @@ def run(args: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def bar(label: str) -> Iterator[Progress]:
     """A bar on stderr, once bytes come; none where that is no terminal."""
-    import os
-
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -133,7 +132,8 @@ def bar(label: str) -> Iterator[Progress]:
         try:
             yield progress
         finally:
-            shown.stop()
+            if shown.live.is_started:  # else it would end a line
+                shown.stop()
 
 
 def located(source: str) -> Path:
@@ -283,7 +283,13 @@ def _index(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.folder} is no folder; give one with models")
     out = args.out or args.folder / FILE
     check_target(out)
-    entries = index_folder(args.folder, args.base, args.licence)
+    beside = Path(os.path.relpath(args.folder, out.parent)).as_posix()
+    if not args.base and beside.startswith(".."):
+        raise ValueError(
+            f"{args.folder} does not lie in the folder of {out}; give --base with its URL, or put "
+            "the index beside or above it"
+        )
+    entries = index_folder(args.folder, args.base, args.licence, "" if beside == "." else beside)
     with whole_file(out) as file:
         file.write(written(entries))
     for entry in entries:

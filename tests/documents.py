@@ -79,6 +79,7 @@ ELSEWHERE = {
     "tensorflow_model_server --port=8500 --rest_api_port=8501 --model_name=en "
     '--model_base_path="$PWD/served"': SERVER,
     "max_batch_size { value: 32 }": SERVER,
+    '{"format": 1, "models": [': "tests/test_docs.py::test_the_index_of_the_page_is_one",
 }
 
 _FENCE_RE = re.compile(r" *(`{3,}|~{3,})(.*)")
@@ -164,7 +165,10 @@ def problems(path: Path, page: str) -> list[Problem]:
             (folder / known).parent.mkdir(exist_ok=True)
             (folder / known).symlink_to(ROOT / known)
         path_variable = f"{_tools(folder)}{os.pathsep}{os.environ.get('PATH', '')}"
-        variables = {"PATH": path_variable, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+        variables = {
+            "PATH": path_variable, "PYTHONPATH": str(ROOT), "COLUMNS": "100",
+            "KBENGINE_CACHE": str(folder / "cache"),
+        }  # fmt: skip
         with contextlib.chdir(folder), mock.patch.dict(os.environ, variables):
             runner = _Runner(path)
             for block in blocks(page):

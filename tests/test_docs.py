@@ -13,6 +13,7 @@ import pytest
 
 import kbengine
 from kbengine import bundle, cli
+from kbengine.modelindex import read_index, row_of
 from kbengine.serve import Server
 from tests import documents
 from tests.documents import PAGES, ROOT, Block, blocks, problems, same, same_reply
@@ -216,9 +217,20 @@ def test_the_api_is_told_whole() -> None:
     for value in (getattr(kbengine, name) for name in kbengine.__all__):
         if isinstance(value, type) and not issubclass(value, Exception):
             names |= {f"{n}(" if inspect.isfunction(v) else n for n, v in vars(value).items()}
-    told = set(re.findall(r"`(?:\w+\.)?(\w+\(?)", page("api.md")))
+    told = set(re.findall(r"`(?:\w+\.)?(\w+\(?)", page("api.md") + page("models.md")))
     told |= {name.rstrip("(") for name in told}
     assert {name for name in names if name[0] != "_"} <= told
+
+
+def test_the_index_of_the_page_is_one() -> None:
+    (shown,) = (b.code for b in blocks(page("models.md")) if b.code.startswith('{"format"'))
+    data = shown.replace("0f3a...", "0f3a" * 16).encode()
+    (entry,) = read_index(data, "https://models.example/index.json")
+    assert entry.urls == (
+        "https://models.example/es-3.bundle", "https://mirror.example/es-3.bundle",
+    )  # fmt: skip
+    rows = re.findall(r"^\| `(\w+)` \| (?:whole|string)", page("models.md"), re.MULTILINE)
+    assert sorted(rows) == sorted(["format", *row_of(entry)])
 
 
 def test_the_protocol_is_told_whole() -> None:

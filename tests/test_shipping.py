@@ -347,6 +347,7 @@ def test_quantize_keeps_to_a_share(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert found.manifest == read_bundle(runnable).manifest
     changed = {name for name in given.parts if found.parts[name] != given.parts[name]}
     assert changed == {"model"}
+    assert found.manifest["name"] == f"{given.manifest['name']}-75"
     lossy = found.manifest["lossy"]
     assert lossy["model_sha256"] == hashlib.sha256(given.parts["model"]).hexdigest()
     assert 0.99 < lossy["perplexity"] < 1.05

@@ -151,7 +151,9 @@ def _lossy(
         "top1": round(agreement.top1, 4), "steps": agreement.steps,
         "model_sha256": hashlib.sha256(content).hexdigest(),
     }  # fmt: skip
-    manifest = {**bundle.manifest, "lossy": told, "parts": described(parts)}
+    # A name of its own, so that both may stand in one index.
+    name = f"{bundle.manifest['name']}-{share * 100:.0f}"
+    manifest = {**bundle.manifest, "name": name, "lossy": told, "parts": described(parts)}
     coding = {**lossless.coding, "model": stretches("model", found.content, found.grids)}
     return Plan(manifest, parts, coding, found.grids, agreement)
 
