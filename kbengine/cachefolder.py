@@ -38,7 +38,8 @@ def private_folder(name: str, make: bool = True) -> Path:
     """
     folder = cache_folder() / name
     if make:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for place in (folder.parent, folder):
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.name == "posix":
         facts = folder.lstat()
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,7 @@ _PLACES = ("refs", "files", "parts", "locks", "uses")
 _WAIT_S = 10.0  # for what others do in a moment
 _FETCH_WAIT_S = 600.0  # for who fetches the same model
 _TICK_S = 0.2
+_log = logging.getLogger("kbengine.modelshelf")
 
 WhenFull = Literal["drop", "refuse"]
 
@@ -65,12 +67,14 @@ class Lease:
     def __init__(self, path: Path) -> None:
         from filelock import FileLock
 
-        self._path = path
+        self._path, self._process = path, os.getpid()
         self._lock = FileLock(path, timeout=0, thread_local=False)
         self._lock.acquire()
 
     def release(self) -> None:
-        """Let it go; once is enough."""
+        """Let it go; once is enough. A forked child has none: it is its parent's."""
+        if os.getpid() != self._process:
+            return
         self._lock.release()
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
@@ -295,6 +299,7 @@ class Shelf:
         """Take a file away, its refs first."""
         for ref in self.refs():
             if self.file(ref.entry.sha256) == path:
+                _log.info("%s is dropped to make room", ref.entry.label)
                 self._ref_path(ref).unlink(missing_ok=True)
         if path.parent.name == restored.FOLDER:
             restored.drop(path)

@@ -14,7 +14,7 @@ import math
 import os
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -196,8 +196,15 @@ class ModelStore:
         if held is not None:
             wish, lease = held
             engine = self._opened(wish, lease)
-        if engine is None:  # not here, or damaged
-            _, engine, lease = self._fetch(wish or self._wish(wanted), None, progress)
+        if engine is None and wish is not None:
+            try:
+                _, engine, lease = self._fetch(wish, None, progress)
+            except DownloadError as error:
+                raise DownloadError(
+                    f"{wish.entry.label} in the cache is damaged, and {error}"
+                ) from error
+        elif engine is None:
+            _, engine, lease = self._fetch(self._wish(wanted), None, progress)
         if lease is not None:
             weakref.finalize(engine, lease.release)
         return engine
@@ -244,7 +251,9 @@ class ModelStore:
         for name in names:
             if name not in {ref.entry.name for ref in refs}:
                 raise StoreError(f"{name[:80]!r} is not in the cache; `kbengine models pull` it")
-        return [self._update(ref, progress) for ref in refs if not names or ref.entry.name in names]
+        look = _once(self._index)
+        wanted = [ref for ref in refs if not names or ref.entry.name in names]
+        return [self._update(ref, look, progress) for ref in wanted]
 
     def verify(self, sources: Sequence[str] = ()) -> list[tuple[StoredModel, bool]]:
         """All models of the cache, or these, and whether each is there and has its sha256."""
@@ -380,14 +389,16 @@ class ModelStore:
             ) from error
         return engine
 
-    def _update(self, ref: Ref, progress: Progress | None) -> Update:
+    def _update(
+        self, ref: Ref, look: Callable[[str], list[Entry]], progress: Progress | None
+    ) -> Update:
         before = self._stored(ref)
         checked = ref._replace(checked_s=time.time())
         error: KbengineError | None = None
         try:
             place = None if self.options.index else ref.index_place
             place = place or self.options.index_place
-            entry = pick(self._index(place), ref.entry.name)
+            entry = pick(look(place), ref.entry.name)
             if entry is None:
                 raise DownloadError(f"the index {place} has no {ref.entry.name} any more")
             older = newness(entry.version) < newness(ref.entry.version)
@@ -408,11 +419,29 @@ class ModelStore:
     def _refresh(self, ref: Ref, progress: Progress | None) -> None:
         """Update a model that is about to be loaded; where that fails, it stays."""
         try:
-            failed = self._update(ref, progress).error
+            failed = self._update(ref, self._index, progress).error
         except StoreError as error:  # a folder for reading alone
             failed = error
         if failed is not None:
             _log.warning("%s was not updated: %s", ref.entry.label, failed)
+
+
+def _once(look: Callable[[str], list[Entry]]) -> Callable[[str], list[Entry]]:
+    """Looks once at each index, also at one that does not answer."""
+    known: dict[str, list[Entry] | KbengineError] = {}
+
+    def looked(place: str) -> list[Entry]:
+        if place not in known:
+            try:
+                known[place] = look(place)
+            except KbengineError as error:
+                known[place] = error
+        found = known[place]
+        if isinstance(found, KbengineError):
+            raise found
+        return found
+
+    return looked
 
 
 def _packaged(wanted: _Wanted) -> Path | None:

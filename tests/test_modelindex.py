@@ -411,7 +411,7 @@ URLS = [
     # No web address
     "https://h.example/a b", "https://h.example/a\nb", "https://h.example/\r\nX: y",
     "https://h.example/\0", "https://h.example/\x1b[31m", "https://h.example/ü", "https://h.example\\x",
-    "https://bücher.example/x", 'https://h.example/"', "https://h.example/<x>", "https://h.example/`",
+    "https://bücher.example/x", 'https://h.example/"', "https://h.example/<", "https://h.example/>", "https://h.example/`",
     "https://h.example/{x}", "https://h.example/^", "https://h.example/|", "https://h.example/\x7f",
     "https://", "https:///x", "https://?x", "https://#x", "https://:80/x", "http://", "http:///x",
     "https://user:word@h.example/x", "https://user@h.example/x", "https://@h.example/x",

@@ -421,6 +421,19 @@ def test_one_index_that_fails_does_not_stop_the_others(site: Site) -> None:
     assert updates[1].after.version == "2"
 
 
+def test_an_index_is_asked_once_for_all_its_models(site: Site) -> None:
+    publish(site, "1", more=(entry(model("1", "alto"), "1", "alto", name="alto"),))
+    site.put("alto", model("1", "alto"))
+    mine = store(site)
+    mine.pull("toy")
+    mine.pull("alto")
+    for answer in (site.answers["/index.json"], status(404)):
+        site.put("index.json", answer)
+        site.requests.clear()
+        assert len(mine.update()) == 2
+        assert site.asked("index.json") == [0]
+
+
 # Budget
 
 SIZE = len(model())
@@ -596,14 +609,15 @@ def test_restored_files_count_and_go_first(site: Site, cache: Path) -> None:
 @posix
 def test_no_one_else_can_look_in(site: Site, cache: Path) -> None:
     publish(site, "1")
-    cache.mkdir(parents=True, mode=0o755)
-    cache.chmod(0o755)
     old = os.umask(0)
     try:
         store(site).pull("toy")
+        cache.chmod(0o755)
+        store(site).load("toy")
     finally:
         os.umask(old)
-    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (cache, *cache.rglob("*"))}
+    places = (cache.parent, *cache.parent.rglob("*"))
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in places}
     for path, mode in modes.items():
         if path.is_dir():
             assert mode == 0o700, path
@@ -884,7 +898,7 @@ def test_a_damaged_file_is_not_believed_offline(
     (path,) = (cache / "files").iterdir()
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     monkeypatch.setenv("KBENGINE_OFFLINE", "1")
-    with pytest.raises(DownloadError, match="KBENGINE_OFFLINE forbids"):
+    with pytest.raises(DownloadError, match=r"is damaged, and .*KBENGINE_OFFLINE forbids"):
         kbengine.load("toy")
 
 
@@ -1094,6 +1108,27 @@ def test_an_engine_lets_go_when_it_goes(site: Site, cache: Path) -> None:
     gc.collect()
     assert not store(site).models()[0].in_use
     assert list((cache / "uses").iterdir()) == []
+
+
+@forks
+def test_a_forked_child_leaves_the_engine_to_its_parent(site: Site) -> None:
+    publish(site, "1")
+    store(site).pull("toy")
+    program = """
+import os, sys, kbengine
+engine = kbengine.load("toy")
+child = os.fork()
+if not child:
+    assert engine.suggest("see you t")
+    sys.exit()  # with all that is done at the end of a program
+_, status = os.waitpid(child, 0)
+print(status, kbengine.ModelStore().models()[0].in_use)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "0 True\n", done.stderr
+    assert not store(site).models()[0].in_use
 
 
 @pytest.mark.soak

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import hashlib
 import json
@@ -20,15 +21,18 @@ import pytest
 import kbengine
 from kbengine.bundle import write_bundle
 from kbengine.cli import main
+from kbengine.container import open_container
 from kbengine.modelindex import Entry
 from kbengine.modelstore import ModelStore, StoredModel
+from tests.models import model
 from tests.toys import toy_manifest, toy_parts
 from tests.webserver import Answer, Handler, Site, in_turn, page, serving, status
 
 ROOT = Path(__file__).parent.parent
 NOTICE = "Made of data/chat.txt for tests."  # of the toy bundle
 NO_SHA256 = "0" * 64
-PACKAGE = {("en 7", "package"), ("en-nano 7", "package")}
+PACKAGE = {("en", "package"), ("en-nano", "package")}
+LONG_AGO_S = 1_000_000_000
 posix = pytest.mark.skipif(os.name != "posix", reason="a terminal is opened by pty")
 
 
@@ -45,8 +49,9 @@ class Done(NamedTuple):
 
     @property
     def places(self) -> set[tuple[str, str]]:
-        """Which models a table shows, and where each is."""
-        return {(cells[0], cells[2]) for cells in self.rows}
+        """Which models a table shows, and where each is; those of the package without version."""
+        found = {(cells[0], cells[2]) for cells in self.rows}
+        return {(name.split()[0] if place == "package" else name, place) for name, place in found}
 
 
 Kb = Callable[..., Done]
@@ -57,8 +62,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The cache folder of this test."""
     monkeypatch.setenv("KBENGINE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "100")
-    for name in ("KBENGINE_INDEX", "KBENGINE_OFFLINE", "KBENGINE_UPDATE_DAYS"):
+    for name in ("KBENGINE_INDEX", "KBENGINE_OFFLINE", "KBENGINE_UPDATE_DAYS", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
     return tmp_path / "cache"
 
 
@@ -94,8 +100,10 @@ class Publisher:
     def add(self, version: str, name: str = "toy", **parts: bytes) -> Path:
         """A toy bundle of that version; parts: in the place of its own."""
         path = self.folder / f"{name}-{version}.bundle"
-        manifest = toy_manifest() | {"name": name, "version": version}
-        write_bundle(path, manifest, toy_parts() | parts)
+        path.write_bytes(model(version, name))
+        if parts:
+            manifest = toy_manifest() | {"name": name, "version": version}
+            write_bundle(path, manifest, toy_parts() | parts)
         return path
 
     def publish(self, *options: object) -> None:
@@ -126,6 +134,12 @@ def silent(done: Done) -> str:
     """What a verb prints that did what it should, and complains of nothing."""
     assert (done.status, done.err) == (0, "")
     return done.out
+
+
+def labels(kb: Kb) -> set[str]:
+    """What is in the cache, by name; * after those that were asked for by their version."""
+    models = json.loads(silent(kb("models", "list", "--json")))["models"]
+    return {f"{model['label']}{'*' * model['pinned']}" for model in models}
 
 
 def sha256(path: Path) -> str:
@@ -171,6 +185,21 @@ def test_an_index_names_mirrors_and_a_licence(publisher: Publisher, kb: Kb, tmp_
     (row,) = json.loads(out.read_bytes())["models"]
     assert row["urls"] == ["https://a.example/m/toy-1.bundle", "http://b.example/toy-1.bundle"]
     assert row["licence"] == "MIT"
+
+
+def test_an_index_stands_beside_its_models_or_above_them(
+    publisher: Publisher, kb: Kb, tmp_path: Path
+) -> None:
+    above = tmp_path / "index.json"
+    silent(kb("models", "index", publisher.folder, "--out", above))
+    (row,) = json.loads(above.read_bytes())["models"]
+    assert row["urls"] == ["published/toy-1.bundle"]
+    silent(kb("models", "pull", "toy", "--index", above))
+    below = publisher.folder / "below"
+    below.mkdir()
+    told = sentence(kb("models", "index", publisher.folder, "--out", below / "index.json"))
+    assert "give --base" in told
+    assert list(below.iterdir()) == []
 
 
 def test_a_mirror_that_fails_is_passed_over(publisher: Publisher, site: Site, kb: Kb) -> None:
@@ -228,16 +257,15 @@ def test_bundle_takes_a_version(publisher: Publisher, kb: Kb) -> None:
     publisher.publish()
     silent(kb("suggest", "--bundle", "toy@1", "see you t"))
     silent(kb("suggest", "--bundle", "toy@2", "see you t"))
-    assert kb("models", "list").places - PACKAGE == {
-        ("toy 1", "cache, this version"),
-        ("toy 2", "cache, this version"),
-    }
+    assert labels(kb) == {"toy 1*", "toy 2*"}
 
 
 def test_the_package_s_own_are_named_too(kb: Kb) -> None:
     nano = ROOT / "kbengine" / "models" / "en-nano.bundle"
     assert silent(kb("models", "path", "en-nano")) == f"{nano}\n"
-    told = silent(kb("suggest", "--bundle", "en-nano@7", "see you t"))
+    with open_container(nano) as container:
+        name = f"en-nano@{container.manifest()['version']}"
+    told = silent(kb("suggest", "--bundle", name, "see you t"))
     assert told == silent(kb("suggest", "--bundle", nano, "see you t"))
 
 
@@ -293,38 +321,43 @@ def test_models_before_one_that_is_not_there_are_kept(publisher: Publisher, kb: 
     assert done.out.startswith("toy 1: ")
     assert len(done.err.splitlines()) == 1
     assert f"the index {publisher.index} has no other; it has toy@1" in done.err
-    assert ("toy 1", "cache") in kb("models", "list").places
+    assert labels(kb) == {"toy 1"}
 
 
 # Listing
 
 
 def test_list_shows_what_is_here_and_what_could_be(publisher: Publisher, kb: Kb) -> None:
-    head, rule, *_ = silent(kb("models", "list")).splitlines()
+    done = kb("models", "list")
+    head, rule, *_ = silent(done).splitlines()
     assert head.split() == ["model", "MB", "where", "used", "licence"]
     assert set(rule) == {"─"}
-    assert kb("models", "list").places == PACKAGE
+    assert done.places == PACKAGE
     assert kb("models", "list", "--available").places == {*PACKAGE, ("toy 1", "index")}
     silent(kb("models", "pull", "toy"))
     publisher.add("2")
+    publisher.add("3")
     publisher.publish()
-    assert kb("models", "list").places == {*PACKAGE, ("toy 1", "cache")}
+    silent(kb("models", "pull", "toy@2"))
     assert kb("models", "list", "--available").places == {
         *PACKAGE,
         ("toy 1", "cache"),
-        ("toy 2", "index"),
+        ("toy 2", "cache, this version"),
+        ("toy 3", "index"),
     }
 
 
 def test_list_tells_when_a_model_was_used(publisher: Publisher, cache: Path, kb: Kb) -> None:
     silent(kb("models", "pull", "toy"))
     (file,) = stored(cache)
-    os.utime(file, (1_000_000_000, 1_000_000_000))
-    assert ["toy 1", "0.04", "cache", "2001-09-09", NOTICE] in kb("models", "list").rows
+    os.utime(file, (LONG_AGO_S, LONG_AGO_S))
+    day = str(datetime.date.fromtimestamp(LONG_AGO_S))
+    assert ["toy 1", "0.04", "cache", day, NOTICE] in kb("models", "list").rows
     engine = kbengine.load("toy")
     assert ["toy 1", "0.04", "cache", "now", NOTICE] in kb("models", "list").rows
     del engine
-    assert not any("now" in row for row in kb("models", "list").rows)
+    (model,) = json.loads(silent(kb("models", "list", "--json")))["models"]
+    assert not model["in_use"]
 
 
 def test_a_licence_is_shortened_and_no_markup(publisher: Publisher, kb: Kb) -> None:
@@ -487,7 +520,6 @@ def test_remove_takes_a_version_or_all(publisher: Publisher, cache: Path, kb: Kb
     told = silent(kb("models", "remove", "toy"))
     assert told == f"toy 2: removed, {size(two)}\ntoy 1: removed, {size(one)}\n"
     assert stored(cache) == []
-    assert kb("models", "list").places == PACKAGE
     told = sentence(kb("models", "remove", "toy"))
     assert told == "'toy' is not in the cache; see `kbengine models list`"
 
@@ -514,7 +546,7 @@ def test_clear_empties_the_cache(publisher: Publisher, cache: Path, kb: Kb) -> N
     freed = silent(kb("models", "clear")).removesuffix(" bytes freed\n").replace(",", "")
     assert int(freed) > (publisher.folder / "toy-1.bundle").stat().st_size  # the refs, too
     assert not any(path.stat().st_size for path in cache.rglob("*") if path.is_file())
-    assert kb("models", "list").places == PACKAGE
+    assert labels(kb) == set()
 
 
 # Budgets
@@ -526,7 +558,8 @@ def three(publisher: Publisher, cache: Path, kb: Kb) -> dict[str, Path]:
     paths = {name: publisher.add("1", name) for name in ("one", "two", "three")}
     publisher.publish()
     silent(kb("models", "pull", "one", "two"))
-    os.utime(ModelStore().path("two") or "", (1_000_000_000, 1_000_000_000))
+    file = cache / "models" / "files" / f"{sha256(paths['two'])}.bundle"
+    os.utime(file, (LONG_AGO_S, LONG_AGO_S))
     return paths
 
 
@@ -548,7 +581,7 @@ def test_what_was_used_longest_ago_is_dropped_and_told(three: dict[str, Path], k
     told = silent(kb("models", "pull", "three", "--total-mb", 0.1)).splitlines()
     assert told[0].startswith("three 1: ")
     assert told[1:] == [f"two 1: dropped, {size(three['two'])}"]
-    assert kb("models", "list").places == {*PACKAGE, ("one 1", "cache"), ("three 1", "cache")}
+    assert labels(kb) == {"one 1", "three 1"}
 
 
 def test_a_new_one_is_refused_where_nothing_is_to_be_dropped(
@@ -594,7 +627,7 @@ def test_update_tells_what_it_has_dropped(
     publisher.add("2", "one")
     publisher.publish()
     told = silent(kb("models", "update", "--total-mb", 0.05))
-    assert kb("models", "list").places - PACKAGE == {("one 2", "cache")}
+    assert labels(kb) == {"one 2"}
     assert "two 1: is the newest" not in told
     assert f"two 1: dropped, {size(three['two'])}" in told
 
@@ -677,56 +710,77 @@ def test_offline_nothing_is_asked(
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (("pull", "other"), "has no other; it has toy@1"),
-        (("pull", "toy@9"), "has no toy@9; it has toy@1"),
         (("pull", "Toy"), "'Toy' is no name of a model; give one such as es, or es@3"),
         (("pull", "../toy"), "'../toy' is no name of a model"),
-        (("pull", "two\nlines\x1b[2J"), r"'two\nlines\x1b[2J' is no name of a model"),
         (("pull", ""), "'' is no name of a model"),
+        (("pull", "two\nlines\x1b[2J"), r"'two\nlines\x1b[2J' is no name of a model"),
         (("pull", "ftp://a.example/toy"), "is neither http nor https"),
         (("pull", "http://a.example/a b"), "has characters that no URL has"),
         (("pull", "http://me:secret@a.example/toy"), "names no host, or a password"),
         (("pull", "toy", "--sha256", "12"), "'12' is no sha256; give its 64 hexadecimal digits"),
-        (("pull", "toy", "--index", "{site}gone"), "{site}gone answers 404 (Not Found)"),
-        (("pull", "toy", "--index", "{site}page"), "the index {site}page is a web page"),
-        (("pull", "toy", "--index", "{site}toy-1.bundle"), "toy-1.bundle is no JSON"),
-        (("pull", "toy", "--index", "{site}new"), "is of format 2, this program reads 1"),
-        (("pull", "toy", "--index", "{site}wrong"), "has a wrong model, number 1: its name"),
-        (("pull", "toy", "--index", "{site}busy"), "{site}busy answers 503"),
-        (("pull", "toy", "--index", "{site}lost"), "toy 1 cannot be had: {site}lost-1.bundle"),
         (("pull", "toy", "--index", "ftp://a.example/i"), "is neither http nor https"),
-        (("list", "--available", "--index", "{site}gone"), "{site}gone answers 404"),
-        (("list", "--json", "--available", "--index", "{site}page"), "is a web page"),
-        (("path", "other"), "other is not here, or damaged; `kbengine models pull` it"),
+        (("path", "toy"), "toy is not here, or damaged; `kbengine models pull` it"),
         (("path", "a/b"), "'a/b' is no name of a model"),
-        (("verify", "other"), "'other' is not in the cache; see `kbengine models list`"),
+        (("verify", "toy"), "'toy' is not in the cache; see `kbengine models list`"),
         (("verify", "a/b"), "'a/b' is no name of a model"),
-        (("remove", "other"), "'other' is not in the cache; see `kbengine models list`"),
+        (("remove", "toy"), "'toy' is not in the cache; see `kbengine models list`"),
         (("remove", "a/b"), "'a/b' is no name of a model"),
-        (("update", "other"), "'other' is not in the cache; `kbengine models pull` it"),
+        (("update", "toy"), "'toy' is not in the cache; `kbengine models pull` it"),
     ],
 )
-def test_a_mistake_is_one_sentence(
-    publisher: Publisher, site: Site, kb: Kb, args: Sequence[str], told: str
+def test_a_mistake_is_one_sentence(kb: Kb, cache: Path, args: Sequence[str], told: str) -> None:
+    assert told in sentence(kb("models", *args))
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [
+        (status(404), "{index} answers 404 (Not Found)"),
+        (status(503), "{index} answers 503 (Service Unavailable)"),
+        (page, "the index {index} is a web page"),
+        (b"PK", "the index {index} is no JSON"),
+        (b"{}", "the index {index} is none"),
+        (b'{"format": 2, "models": []}', "is of format 2, this program reads 1; update kbengine"),
+        (b'{"format": 1, "models": [{"name": "../x"}]}', "has a wrong model, number 1: its name"),
+        (b'{"format": 1, "models": []}', "the index {index} has no toy; it has none"),
+    ],
+)
+def test_a_wrong_index_is_one_sentence(
+    site: Site, kb: Kb, index: bytes | Answer, told: str
 ) -> None:
-    site.put("page", page)
-    site.put("busy", status(503))
-    site.put("new", b'{"format": 2, "models": []}')
-    site.put("wrong", b'{"format": 1, "models": [{"name": "../toy"}]}')
-    index = (publisher.folder / "index.json").read_bytes()
-    site.put("lost", index.replace(b"toy-1.bundle", b"lost-1.bundle"))
-    found = [arg.format(site=site.url()) for arg in args]
-    if "--index" in found:
-        found += ["--retries", "0"]
-    assert told.format(site=site.url()) in sentence(kb("models", *found))
+    url = site.put("index.json", index)
+    found = sentence(kb("models", "pull", "toy", "--index", url, "--retries", 0))
+    assert told.format(index=url) in found
     assert ModelStore().models() == []
 
 
-@pytest.mark.parametrize("bundle", ["other", "other@2", "Other", "./toy", "two\nlines"])
-def test_a_bundle_that_is_nowhere_is_one_sentence(
-    publisher: Publisher, kb: Kb, bundle: str
+def test_a_model_that_is_not_where_the_index_says_is_one_sentence(
+    publisher: Publisher, site: Site, kb: Kb
 ) -> None:
-    sentence(kb("suggest", "--bundle", bundle, "see you t"))
+    url = site.put("toy-1.bundle", status(404))
+    told = sentence(kb("models", "pull", "toy", "--retries", 0))
+    assert told.startswith(f"toy 1 cannot be had: {url} answers 404 (Not Found); ")
+    site.put("toy-1.bundle", page)
+    told = sentence(kb("suggest", "--bundle", "toy", "see you t"))
+    assert told.startswith(f"toy 1 cannot be had: {url} ")
+    assert "toy@9; it has toy@1" in sentence(kb("suggest", "--bundle", "toy@9", "see you t"))
+    assert ModelStore().models() == []
+
+
+@pytest.mark.parametrize(
+    ("bundle", "told"),
+    [
+        ("toy", "no model 'toy' is here (the package has en, en-nano), and no index is known"),
+        ("en@999", "no model 'en@999' is here"),
+        ("Toy", "Toy: no such file"),
+        ("./toy", "toy: no such file"),
+        ("two\nlines", "two lines: no such file"),
+        ("ftp://a.example/toy", "is neither http nor https"),
+    ],
+)
+def test_a_bundle_that_is_nowhere_is_one_sentence(kb: Kb, bundle: str, told: str) -> None:
+    assert told in sentence(kb("suggest", "--bundle", bundle, "see you t"))
 
 
 def test_a_cache_that_cannot_be_is_a_sentence(
@@ -740,7 +794,6 @@ def test_a_cache_that_cannot_be_is_a_sentence(
     ):
         assert "set KBENGINE_CACHE to another folder" in sentence(kb(*args))
     assert kb("models", "list").places == PACKAGE
-    assert silent(kb("suggest", "see you t"))
 
 
 def test_a_verb_is_needed(kb: Kb, capsys: pytest.CaptureFixture[str]) -> None:
@@ -753,28 +806,19 @@ def test_a_verb_is_needed(kb: Kb, capsys: pytest.CaptureFixture[str]) -> None:
 # As a program
 
 
-def piped(*args: object, lines: str = "", **environment: str) -> Done:
+def piped(*args: object, **environment: str) -> Done:
     done = subprocess.run(
-        [sys.executable, "-m", "kbengine", *map(str, args)], cwd=ROOT, input=lines,
+        [sys.executable, "-m", "kbengine", *map(str, args)], cwd=ROOT,
         env=os.environ | environment, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.xfail(strict=True, reason="an empty line")
-def test_a_pipe_gets_no_bar(publisher: Publisher, site: Site) -> None:
-    assert silent(piped("models", "pull", "toy")).startswith("toy 1: ")
-    site.put("index.json", page)
-    assert "is a web page" in sentence(piped("models", "pull", "other"))
-
-
-def test_names_work_in_a_pipe(publisher: Publisher, kb: Kb) -> None:
-    silent(kb("models", "pull", "toy"))
-    publisher.site.closing.set()
-    done = piped("repl", "--bundle", "toy", lines="see you t\n", KBENGINE_OFFLINE="1")
-    assert done.status == 0
-    first = silent(kb("suggest", "--bundle", "toy", "see you t")).split()[0]
-    assert done.out.startswith(f"{first} (word ")
+@pytest.mark.xfail(strict=True, reason="an empty line for each model")
+def test_a_pipe_gets_no_bar(publisher: Publisher) -> None:
+    done = piped("models", "pull", "toy", "other")
+    assert done.out.startswith("toy 1: ")
+    assert "has no other" in sentence(done._replace(out=""))
 
 
 def test_a_table_is_printed_in_any_encoding(publisher: Publisher) -> None:
@@ -861,8 +905,6 @@ def test_a_load_by_name_shows_the_bar_too(publisher: Publisher, site: Site, kb: 
     done, screens = watched(suggest, sign, lambda _: held.let_go())
     assert any(sign in screen for screen in screens)
     assert silent(done) == silent(kb(*suggest))
-    done, screens = watched(suggest, sign, lambda _: held.let_go())
-    assert set(screens) == {""}  # nothing comes any more
 
 
 @posix
