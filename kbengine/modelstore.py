@@ -34,15 +34,14 @@ from kbengine.fetch import (
 from kbengine.modelindex import (
     MOST_BYTES,
     Entry,
-    checked_sha256,
     checked_url,
     is_url,
-    name_and_version,
     newness,
     pick,
     read_index,
 )  # fmt: skip
 from kbengine.modelshelf import Lease, Ref, Shelf, WhenFull, told
+from kbengine.wanted import Wanted
 
 INDEX = "KBENGINE_INDEX"
 UPDATE_DAYS = "KBENGINE_UPDATE_DAYS"
@@ -125,40 +124,6 @@ class Update(NamedTuple):
     error: KbengineError | None = None
 
 
-class _Wanted(NamedTuple):
-    """What is asked for: a name, perhaps of a version, or a URL; perhaps with a sha256."""
-
-    source: str
-    name: str | None
-    version: str | None
-    sha256: str | None
-
-    @classmethod
-    def parse(cls, source: str, sha256: str | None) -> _Wanted:
-        """Raises ValueError for what is neither name nor URL, and for no sha256."""
-        known = None if sha256 is None else checked_sha256(sha256)
-        if is_url(source):
-            return cls(checked_url(source), None, None, known)
-        named = name_and_version(source)
-        if named is None:
-            raise ValueError(f"{source[:80]!r} is no name of a model; give one such as es, or es@3")
-        return cls(source, *named, known)
-
-    def choose(self, refs: Sequence[Ref]) -> Ref | None:
-        """The one of the refs that is asked for: of a name the one that it stands for, else the
-        newest of those that were asked for by their version."""
-        for ref in refs:  # by name, the newest first, those that are not pinned before others
-            entry = ref.entry
-            if self.sha256 not in (None, entry.sha256):
-                continue
-            if self.name is None:
-                if self.sha256 is not None or self.source in entry.urls:
-                    return ref
-            elif self.name == entry.name and self.version in (None, entry.version):
-                return ref
-        return None
-
-
 class ModelStore:
     """The models of this user on this machine, and where more can be had. For any thread.
 
@@ -182,7 +147,7 @@ class ModelStore:
 
         Raises also BundleError or ModelError for one of the package's own.
         """
-        wanted = _Wanted.parse(source, sha256)
+        wanted = Wanted.parse(source, sha256)
         held = self._shelf.hold(wanted.choose)
         if held is None and (packaged := _packaged(wanted)):
             return open_engine(packaged, self.options.total_bytes)
@@ -212,7 +177,7 @@ class ModelStore:
     def path(self, source: str, sha256: str | None = None) -> Path | None:
         """Where a model lies whole, in the cache or in the package; None where it is not here.
         Nothing is fetched."""
-        wanted = _Wanted.parse(source, sha256)
+        wanted = Wanted.parse(source, sha256)
         ref = wanted.choose(self._shelf.refs())
         if ref is None:
             return _packaged(wanted)
@@ -223,7 +188,7 @@ class ModelStore:
     ) -> StoredModel:
         """Fetch a model that is not in the cache, as `load` would; also one that the package
         has."""
-        wanted = _Wanted.parse(source, sha256)
+        wanted = Wanted.parse(source, sha256)
         # What stands for the same file under another name is not meant.
         kind = (wanted.name or "", wanted.version is not None)
         refs = [r for r in self._shelf.refs() if (r.entry.name, r.pinned) == kind]
@@ -279,7 +244,7 @@ class ModelStore:
 
     def _known(self, source: str) -> list[Ref]:
         """All refs of what is in the cache. Raises StoreError where it is not."""
-        wanted = _Wanted.parse(source, None)
+        wanted = Wanted.parse(source, None)
         refs = [ref for ref in self._shelf.refs() if wanted.choose([ref])]
         if not refs:
             raise StoreError(f"{source[:80]!r} is not in the cache; see `kbengine models list`")
@@ -318,7 +283,7 @@ class ModelStore:
     def _index(self, place: str) -> list[Entry]:
         return read_index(fetch_small(place, MOST_BYTES, self.options.fetch), place)
 
-    def _wish(self, wanted: _Wanted) -> Ref:
+    def _wish(self, wanted: Wanted) -> Ref:
         """The ref that is to be, of something that is not here."""
         if wanted.name is None:
             if wanted.sha256 is None:
@@ -444,7 +409,7 @@ def _once(look: Callable[[str], list[Entry]]) -> Callable[[str], list[Entry]]:
     return looked
 
 
-def _packaged(wanted: _Wanted) -> Path | None:
+def _packaged(wanted: Wanted) -> Path | None:
     """The model of the package that is asked for. Raises BundleError."""
     path = PACKAGED / f"{wanted.name}.bundle"
     if wanted.name is None or not path.is_file():

@@ -190,6 +190,18 @@ def test_a_server_that_breaks_off_at_the_same_byte_is_given_up(site: Site, part:
     assert len(site.requests) == 2 + PATIENT.retries
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timeout_s": 0}, {"timeout_s": float("nan")}, {"timeout_s": float("inf")},
+        {"retries": -1}, {"wait_s": -1},
+    ],
+)  # fmt: skip
+def test_what_is_no_option_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="give"):
+        FetchOptions(**wrong)  # type: ignore[arg-type]
+
+
 # What goes wrong
 
 

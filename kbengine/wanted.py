@@ -1,0 +1,43 @@
+"""What is asked for: a model by its name, perhaps of a version, or a file by its URL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from kbengine.modelindex import checked_sha256, checked_url, is_url, name_and_version
+from kbengine.modelshelf import Ref
+
+
+class Wanted(NamedTuple):
+    """name: None for a URL; version, sha256: None where any will do."""
+
+    source: str
+    name: str | None
+    version: str | None
+    sha256: str | None
+
+    @classmethod
+    def parse(cls, source: str, sha256: str | None) -> Wanted:
+        """Raises ValueError for what is neither name nor URL, and for no sha256."""
+        known = None if sha256 is None else checked_sha256(sha256)
+        if is_url(source):
+            return cls(checked_url(source), None, None, known)
+        named = name_and_version(source)
+        if named is None:
+            raise ValueError(f"{source[:80]!r} is no name of a model; give one such as es, or es@3")
+        return cls(source, *named, known)
+
+    def choose(self, refs: Sequence[Ref]) -> Ref | None:
+        """The one of the refs that is asked for: of a name the one that it stands for, else the
+        newest of those that were asked for by their version."""
+        for ref in refs:  # by name, the newest first, those that are not pinned before others
+            entry = ref.entry
+            if self.sha256 not in (None, entry.sha256):
+                continue
+            if self.name is None:
+                if self.sha256 is not None or self.source in entry.urls:
+                    return ref
+            elif self.name == entry.name and self.version in (None, entry.version):
+                return ref
+        return None
