@@ -6,9 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from kbengine.errors import BundleError
+from kbengine.errors import BundleError, DownloadError
 from kbengine.fetch import sha256_of
-from kbengine.modelindex import Entry, checked_url, entry_of, row_of
+from kbengine.modelindex import (
+    FILE,
+    MOST_TEXT,
+    MOST_URLS,
+    Entry,
+    checked_url,
+    entry_of,
+    read_index,
+    resolved,
+    row_of,
+    written,
+)  # fmt: skip
 from kbengine.shipping import read_either
 
 SUFFIXES = (".bundle", ".shipped")
@@ -27,7 +38,12 @@ def index_folder(
     Raises BundleError for a file that is no model, ValueError for what cannot stand in an index.
     """
     for base in bases:
-        checked_url(base)
+        if set(checked_url(base)) & set("?#"):
+            raise ValueError(f"{base[:80]!r} is no folder; give a URL without ? and #")
+    if len(bases) > MOST_URLS:
+        raise ValueError(f"{len(bases)} mirrors are too many; give 1 to {MOST_URLS}")
+    if not licence.isprintable() or len(licence) > MOST_TEXT:
+        raise ValueError(f"the licence is no text of one line: {licence[:80]!r}; give it shorter")
     found: dict[tuple[str, str], tuple[Path, Entry]] = {}
     for path in sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES):
         entry = _entry(path, bases or (quote(beside),), licence)
@@ -39,10 +55,17 @@ def index_folder(
             )
     if not found:
         raise ValueError(f"{folder} has no file {' or '.join(SUFFIXES)}; give a folder of models")
-    return [entry for _, entry in found.values()]
+    entries = [entry for _, entry in found.values()]
+    try:
+        read_index(written(entries), FILE)
+    except DownloadError as error:
+        raise ValueError(f"these models make no index: {error}") from error
+    return entries
 
 
 def _entry(path: Path, bases: Sequence[str], licence: str) -> Entry:
+    if not path.name.isprintable():
+        raise ValueError(f"{path.name!r} is no name that a URL can have; give the file another")
     manifest = read_either(path).manifest
     name = quote(path.name, safe="")
     notice = manifest.get("notice", "")
@@ -56,6 +79,12 @@ def _entry(path: Path, bases: Sequence[str], licence: str) -> Entry:
         str(manifest["language"]),
     )
     try:
+        for url in entry.urls:
+            resolved(url, FILE)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot stand in an index: {error}; rename it") from error
+    try:
         return entry_of(row_of(entry))
     except ValueError as error:
-        raise BundleError(f"{path} cannot stand in an index: {error}; mend its manifest") from error
+        mend = "mend its manifest" if entry.licence else "give --licence, or mend its manifest"
+        raise BundleError(f"{path} cannot stand in an index: {error}; {mend}") from error

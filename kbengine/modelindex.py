@@ -24,7 +24,8 @@ from kbengine.errors import DownloadError
 FORMAT = 1
 FILE = "index.json"
 MOST_BYTES = 1 << 20
-_MOST_MODELS, _MOST_URLS, _MOST_TEXT = 1000, 16, 2000
+MOST_URLS, MOST_TEXT = 16, 2000
+_MOST_MODELS = 1000
 _MOST_FILE_BYTES = 1 << 30  # what a budget may allow stands in `kbengine.modelstore`
 _NAME_RE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _VERSION_RE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
@@ -78,13 +79,13 @@ def checked_url(url: str) -> str:
     """Raises ValueError for what is not to be fetched."""
     if not url.lower().startswith(("http://", "https://")):
         raise ValueError(f"{url[:80]!r} is neither http nor https; give such a URL, or a path")
-    if len(url) > _MOST_TEXT or not _URL_RE.fullmatch(url):
+    if len(url) > MOST_TEXT or not _URL_RE.fullmatch(url):
         raise ValueError(f"{url[:80]!r} has characters that no URL has, or too many; quote them")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise ValueError(f"{url[:80]!r} is no URL ({error}); mend it") from error
+        raise ValueError(f"{url[:80]!r} is no URL ({error!s:.80}); mend it") from error
     if not host or "@" in parts.netloc:
         raise ValueError(f"{url[:80]!r} names no host, or a password; give host and path alone")
     return url
@@ -92,8 +93,8 @@ def checked_url(url: str) -> str:
 
 def newness(version: str) -> tuple[tuple[int, int, str], ...]:
     """What versions are ordered by: 2 < 10, 1 < 1.1."""
-    parts = re.findall(r"\d+|\D+", version)
-    return tuple((1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts)
+    parts = re.findall(r"[0-9]+|[^0-9]+", version)
+    return tuple((1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts)
 
 
 def pick(entries: Iterable[Entry], name: str, version: str | None = None) -> Entry | None:
@@ -120,7 +121,7 @@ def read_index(data: bytes, location: str) -> list[Entry]:
         raise bad("is none: it has no list of models")
     if type(told.get("format")) is not int or told["format"] != FORMAT:
         raise DownloadError(
-            f"the index {location} is of format {str(told.get('format'))[:20]}, this program reads "
+            f"the index {location} is of format {told.get('format')!r:.20}, this program reads "
             f"{FORMAT}; update kbengine"
         )
     if len(told["models"]) > _MOST_MODELS:
@@ -129,7 +130,7 @@ def read_index(data: bytes, location: str) -> list[Entry]:
     for number, row in enumerate(told["models"], 1):
         try:
             entry = entry_of(row)
-            urls = tuple(_resolved(url, location) for url in entry.urls)
+            urls = tuple(resolved(url, location) for url in entry.urls)
         except ValueError as error:
             raise bad(f"has a wrong model, number {number}: {error}") from error
         if (entry.name, entry.version) in entries:
@@ -145,7 +146,7 @@ def entry_of(row: Any, named: bool = True) -> Entry:
         raise ValueError("it is no object")
     texts = {key: row.get(key, "") for key in ("name", "version", "sha256", "licence", "language")}
     for key, value in texts.items():
-        if not isinstance(value, str) or len(value) > _MOST_TEXT or not value.isprintable():
+        if not isinstance(value, str) or len(value) > MOST_TEXT or not value.isprintable():
             raise ValueError(f"its {key} is no text of one line")
     if named or texts["name"]:
         if not _NAME_RE.fullmatch(texts["name"]):
@@ -157,8 +158,8 @@ def entry_of(row: Any, named: bool = True) -> Entry:
     size, urls = row.get("bytes"), row.get("urls")
     if type(size) is not int or not 0 < size <= _MOST_FILE_BYTES:
         raise ValueError("its bytes are no size of a file")
-    if not isinstance(urls, list) or not 0 < len(urls) <= _MOST_URLS:
-        raise ValueError(f"its urls are no list of 1 to {_MOST_URLS}")
+    if not isinstance(urls, list) or not 0 < len(urls) <= MOST_URLS:
+        raise ValueError(f"its urls are no list of 1 to {MOST_URLS}")
     if not all(isinstance(url, str) for url in urls):
         raise ValueError("one of its urls is no text")
     sha256 = checked_sha256(texts["sha256"])
@@ -168,8 +169,9 @@ def entry_of(row: Any, named: bool = True) -> Entry:
     )  # fmt: skip
 
 
-def _resolved(url: str, location: str) -> str:
-    """A URL of an index as it can be fetched; raises ValueError for any other."""
+def resolved(url: str, location: str) -> str:
+    """A URL of an index, which lies at a location, as it can be fetched; raises ValueError, in a
+    clause, for any other."""
     if is_url(url):
         return checked_url(url)
     # A relative one: the decoded path must be plain steps downwards, on every system.
@@ -177,7 +179,7 @@ def _resolved(url: str, location: str) -> str:
     steps = plain.split("/")
     if (
         any(step in ("", ".", "..") for step in steps) or not plain.isprintable()
-        or set(plain) & set('\\:?#*"<>|') or len(url) > _MOST_TEXT
+        or set(plain) & set('\\:*"<>|\ufffd') or set(url) & set("?#") or len(url) > MOST_TEXT
     ):  # fmt: skip
         raise ValueError(f"{url[:80]!r} is neither http nor https nor a plain path from the index")
     if is_url(location):
