@@ -168,7 +168,10 @@ def _from_one(
             time.sleep(max(longest_s * random.uniform(0.5, 1), min(wait_s, _LONGEST_WAIT_S)))
     told = "; ".join(f"{mirror} {why}" for mirror, why in failures.items())
     name = "" if what in failures else f"{what} cannot be had: "
-    raise DownloadError(f"{name}{told}; try again, or from elsewhere")
+    mend = "try again later" if left else "check the address, and the sha256 if you gave one"
+    if options.forbidden and any(map(is_url, mirrors)):
+        mend = f"unset {OFFLINE}, or allow it"
+    raise DownloadError(f"{name}{told}; {mend}")
 
 
 def _receive(

@@ -115,8 +115,12 @@ def read_index(data: bytes, location: str) -> list[Entry]:
     try:
         told = json.loads(data)
     except (ValueError, RecursionError):
-        what = "a web page" if data.lstrip()[:1] == b"<" else "no JSON"
-        raise bad(f"is {what}") from None
+        if data.lstrip()[:1] == b"<":
+            raise DownloadError(
+                f"the index {location} is a web page; sign in where the network asks for that, or "
+                "give the address of an index"
+            ) from None
+        raise bad("is no JSON") from None
     if not isinstance(told, dict) or not isinstance(told.get("models"), list):
         raise bad("is none: it has no list of models")
     if type(told.get("format")) is not int or told["format"] != FORMAT:

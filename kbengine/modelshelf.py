@@ -89,12 +89,16 @@ class Shelf:
 
     # Looking
 
-    def refs(self) -> list[Ref]:
+    def refs(self, strict: bool = False) -> list[Ref]:
         """All refs that can be read, by name, the newest version first; none where there is no
-        folder, or someone else's."""
+        folder, or one that cannot be used. strict: raises StoreError for that one."""
         try:
             paths = sorted((private_folder(FOLDER, make=False) / "refs").glob("*.json"))
-        except OSError:
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            if strict:
+                raise _store_error(error) from error
             return []
         found = [ref for path in paths if (ref := _read_ref(path)) is not None]
         found.sort(key=lambda ref: newness(ref.entry.version), reverse=True)
@@ -286,10 +290,15 @@ class Shelf:
                 break
             over -= size_bytes(path)
             going.append(path)
+        if over > 0 and (entry.file_bytes or 0) > self._total_bytes:
+            raise BudgetError(
+                f"{entry.label} has {entry.file_bytes:,} bytes, and all models may have "
+                f"{self._total_bytes:,}; raise total_bytes (--total-mb)"
+            )
         if over > 0:
             why = "in use" if self._when_full == "drop" else "not to be dropped"
             raise BudgetError(
-                f"{entry.label} does not fit into {self._total_bytes / 1e6:.1f} MB beside models "
+                f"{entry.label} does not fit into {self._total_bytes:,} bytes beside models "
                 f"that are {why}; remove one (`kbengine models remove`), or raise total_bytes "
                 "(--total-mb)"
             )

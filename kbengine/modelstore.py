@@ -91,7 +91,9 @@ class StoreOptions:
         """Where the index is; a path in full. Raises StoreError where none is known."""
         place = self.index or os.environ.get(INDEX)
         if not place:
-            raise StoreError(f"no index is known; give index= (--index), or set {INDEX}")
+            raise StoreError(
+                f"no index is known; set {INDEX}, or give index= (`kbengine models pull --index`)"
+            )
         return checked_url(place) if is_url(place) else str(Path(place).absolute())
 
 
@@ -200,7 +202,7 @@ class ModelStore:
 
     def models(self) -> list[StoredModel]:
         """What is in the cache."""
-        return [self._stored(ref) for ref in self._shelf.refs()]
+        return [self._stored(ref) for ref in self._shelf.refs(strict=True)]
 
     def available(self) -> list[Entry]:
         """What the index has."""
@@ -212,17 +214,22 @@ class ModelStore:
 
         What goes wrong with one stands in its `Update`.
         """
-        refs = [ref for ref in self._shelf.refs() if ref.entry.name and not ref.pinned]
+        every = self._shelf.refs(strict=True)
+        refs = [ref for ref in every if ref.entry.name and not ref.pinned]
         for name in names:
             if name not in {ref.entry.name for ref in refs}:
-                raise StoreError(f"{name[:80]!r} is not in the cache; `kbengine models pull` it")
+                label = self._known(name)[0].entry.label
+                raise StoreError(
+                    f"{label} was asked for as such, and stays; `kbengine models pull` a name for "
+                    "its newest version"
+                )
         look = _once(self._index)
         wanted = [ref for ref in refs if not names or ref.entry.name in names]
         return [self._update(ref, look, progress) for ref in wanted]
 
     def verify(self, sources: Sequence[str] = ()) -> list[tuple[StoredModel, bool]]:
         """All models of the cache, or these, and whether each is there and has its sha256."""
-        refs = self._shelf.refs()
+        refs = self._shelf.refs(strict=True)
         if sources:
             refs = [ref for source in sources for ref in self._known(source)]
         return [(self._stored(ref), self._is_whole(ref)) for ref in refs]
@@ -245,9 +252,12 @@ class ModelStore:
     def _known(self, source: str) -> list[Ref]:
         """All refs of what is in the cache. Raises StoreError where it is not."""
         wanted = Wanted.parse(source, None)
-        refs = [ref for ref in self._shelf.refs() if wanted.choose([ref])]
+        refs = [ref for ref in self._shelf.refs(strict=True) if wanted.choose([ref])]
         if not refs:
-            raise StoreError(f"{source[:80]!r} is not in the cache; see `kbengine models list`")
+            mend = "see `kbengine models list`"
+            if _packaged(wanted):
+                mend = "it is the package's own, which `kbengine models pull` puts another before"
+            raise StoreError(f"{source[:80]!r} is not in the cache; {mend}")
         return refs
 
     def _stored(self, ref: Ref) -> StoredModel:
@@ -288,8 +298,8 @@ class ModelStore:
         if wanted.name is None:
             if wanted.sha256 is None:
                 raise ValueError(
-                    f"{wanted.source} is not in the cache; give the sha256= (--sha256) that it "
-                    "must have, so that what comes can be checked"
+                    f"{wanted.source} is not in the cache; give its sha256= (`kbengine models pull "
+                    "--sha256`), so that what comes can be checked"
                 )
             return Ref(Entry("", "", (wanted.source,), wanted.sha256, None))
         try:
@@ -297,7 +307,7 @@ class ModelStore:
         except StoreError as error:
             known = ", ".join(sorted(path.stem for path in PACKAGED.glob("*.bundle")))
             raise StoreError(
-                f"no model {wanted.source!r} is here (the package has {known}), and {error}"
+                f"{wanted.source!r} is not in the cache (the package has {known}), and {error}"
             ) from error
         if is_url(place) and self.options.fetch.forbidden:
             raise DownloadError(

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from kbengine.errors import StoreError
 from kbengine.fetch import FetchOptions
 from kbengine.loading import is_path
+from kbengine.modelindex import is_url
 from kbengine.modelshelf import WhenFull
 from kbengine.modelstore import PACKAGED, ModelStore, StoredModel, StoreOptions
 from kbengine.quiet import quiet_stderr
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 HELP = "look after models: list, pull, path, verify, update, remove, clear, index, restore"
 _MB = 1_000_000
-_COLUMN = 32  # characters of a licence in a table
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,10 +120,10 @@ def bar(label: str) -> Iterator[Progress]:
 
     # A handle of its own: while a model is loaded, what libraries print on stderr is not shown.
     with open(os.dup(2), "w", encoding=sys.stderr.encoding, errors="replace") as stderr:
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(),
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(16), DownloadColumn(),
                    TransferSpeedColumn(), TimeRemainingColumn())  # fmt: skip
         shown = Progress(*columns, console=Console(file=stderr), transient=True)
-        task = shown.add_task(label, total=None)
+        task = shown.add_task(_short(label, 24), total=None)
 
         def progress(done: int, total: int | None) -> None:
             if stderr.isatty():
@@ -152,6 +153,9 @@ def _store(args: argparse.Namespace) -> ModelStore:
     fetch = FetchOptions(timeout_s=args.timeout, retries=args.retries)
     if "total_mb" not in args:
         return ModelStore(StoreOptions(index=args.index, fetch=fetch))
+    for name, size in (("--model-mb", args.model_mb), ("--total-mb", args.total_mb)):
+        if not 1 / _MB <= size < _MB:
+            raise ValueError(f"{name} {size:g} is no budget; give megabytes, such as 10")
     model_bytes, total_bytes = round(args.model_mb * _MB), round(args.total_mb * _MB)
     return ModelStore(
         StoreOptions(args.index, model_bytes, total_bytes, args.when_full, fetch=fetch)
@@ -169,7 +173,11 @@ def _list(args: argparse.Namespace) -> int:
     from kbengine.shipping import read_either
 
     store = _store(args)
-    models = store.models()
+    failed = None
+    try:
+        models = store.models()
+    except StoreError as error:  # those of the package are there all the same
+        models, failed = [], error
     if args.json:
         rows = [m._asdict() | {"path": str(m.path)} for m in models]
         told = {"models": rows}
@@ -188,8 +196,8 @@ def _list(args: argparse.Namespace) -> int:
         here.add((m.name, m.sha256))
         used = "now" if m.in_use else time.strftime("%Y-%m-%d", time.localtime(m.used_s))
         where = "cache, this version" if m.pinned else "cache"
-        table.add_row(m.label, f"{m.file_bytes / _MB:.2f}", where, used, _short(m.licence))
-    for path in sorted(PACKAGED.glob("*.bundle")):
+        table.add_row(_short(m.label), f"{m.file_bytes / _MB:.2f}", where, used, _short(m.licence))
+    for path in sorted(PACKAGED.glob("*.bundle"), key=lambda path: path.stem):
         bundle = read_either(path)
         label = f"{path.stem} {bundle.manifest['version']}"
         size = f"{bundle.file_bytes / _MB:.2f}"
@@ -200,12 +208,16 @@ def _list(args: argparse.Namespace) -> int:
                 size = f"{(e.file_bytes or 0) / _MB:.2f}"
                 table.add_row(e.label, size, "index", "", _short(e.licence))
     Console(highlight=False, markup=False).print(table)
+    if failed is not None:
+        raise failed
     return 0
 
 
-def _short(text: str) -> str:
-    """What a column has room for."""
-    return text if len(text) <= _COLUMN else f"{text[: _COLUMN - 1]}…"
+def _short(text: str, most: int = 32) -> str:
+    """What a column has room for; of a URL its end."""
+    if len(text) <= most:
+        return text
+    return f"…{text[1 - most :]}" if is_url(text) else f"{text[: most - 1]}…"
 
 
 def _pull(args: argparse.Namespace) -> int:
@@ -213,21 +225,28 @@ def _pull(args: argparse.Namespace) -> int:
         raise ValueError("--sha256 is that of one file; give one model with it")
     store = _store(args)
     for source in args.models:
-        before = store.models()
+        before, here = store.models(), {m.sha256 for m, is_whole in store.verify() if is_whole}
         with bar(source) as progress, quiet_stderr():
             model = store.pull(source, args.sha256, progress)
-        fetched = model.sha256 not in {m.sha256 for m in before}
-        print(f"{model.label}: {model.file_bytes:,} bytes, sha256 {model.sha256} ok"
-              + ("" if fetched else "; it was here"))  # fmt: skip
+        told = f"{model.label}: {model.file_bytes:,} bytes, sha256 {model.sha256} ok"
+        if model.sha256 in here:
+            told += "; it was here"
+        if (PACKAGED / f"{model.name}.bundle").is_file():
+            told += "; it comes before the package's own"
+        print(told)
         _tell_dropped(before, store)
     return 0
 
 
 def _tell_dropped(before: Sequence[StoredModel], store: ModelStore) -> None:
-    left = {m.label for m in store.models()}
-    for m in before:
-        if m.label not in left:
-            print(f"{m.label}: dropped, {m.file_bytes:,} bytes")
+    left = {m.sha256 for m in store.models()}
+    _tell_gone([m for m in before if m.sha256 not in left], "dropped to make room")
+
+
+def _tell_gone(models: Sequence[StoredModel], how: str) -> None:
+    """Each file once, whatever stood for it."""
+    for model in {m.sha256: m for m in models}.values():
+        print(f"{model.label}: {how}, {model.file_bytes:,} bytes")
 
 
 def _path(args: argparse.Namespace) -> int:
@@ -240,6 +259,8 @@ def _path(args: argparse.Namespace) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     found = ModelStore().verify(args.models)
+    if not found:
+        print("no models are in the cache")
     for model, whole in found:
         print(f"{model.label}: {'ok' if whole else 'damaged; `kbengine models pull` it again'}")
     return 0 if all(whole for _, whole in found) else 1
@@ -250,22 +271,26 @@ def _update(args: argparse.Namespace) -> int:
     before = store.models()
     with bar("update") as progress, quiet_stderr():
         updates = store.update(args.models, progress)
+    left = {model.sha256 for model in store.models()}
     for one in updates:
+        if one.after.sha256 not in left:
+            continue  # dropped for another, which is told below
         if one.error is not None:
             print(f"{one.before.label}: stays, since {one.error}")
         elif one.before.sha256 == one.after.sha256:
             print(f"{one.before.label}: is the newest")
         else:
             print(f"{one.before.label}: now {one.after.label}, {one.after.file_bytes:,} bytes")
-    replaced = {one.before.label for one in updates}
-    _tell_dropped([m for m in before if m.label not in replaced], store)
+    if not updates:
+        print("nothing in the cache is to be updated")
+    replaced = {one.before.sha256 for one in updates if one.before.sha256 != one.after.sha256}
+    _tell_dropped([m for m in before if m.sha256 not in replaced], store)
     return 1 if any(one.error for one in updates) else 0
 
 
 def _remove(args: argparse.Namespace) -> int:
     for source in args.models:
-        for model in ModelStore().remove(source):
-            print(f"{model.label}: removed, {model.file_bytes:,} bytes")
+        _tell_gone(ModelStore().remove(source), "removed")
     return 0
 
 
@@ -294,7 +319,7 @@ def _index(args: argparse.Namespace) -> int:
         file.write(written(entries))
     for entry in entries:
         print(f"{entry.label}: {entry.file_bytes:,} bytes, sha256 {entry.sha256}")
-    print(f"{out}: {len(entries)} models")
+    print(f"{out}: {len(entries)} model{'s' if len(entries) > 1 else ''}")
     return 0
 
 

@@ -118,7 +118,7 @@ def test_what_is_in_the_cache_needs_no_network_for_ever(
 
 def test_a_url_is_fetched_once_and_needs_a_sha256(site: Site) -> None:
     url = site.put("es.bundle", model())
-    with pytest.raises(ValueError, match=r"not in the cache; give the sha256= \(--sha256\)"):
+    with pytest.raises(ValueError, match=r"give its sha256= \(`kbengine models pull --sha256`\)"):
         kbengine.load(url)
     assert site.requests == []
     assert version(kbengine.load(url, sha256=sha256(model()))) == "1"
@@ -392,8 +392,12 @@ def test_what_was_asked_for_by_version_or_url_stays(site: Site) -> None:
     mine.pull(site.put("a", model("x")), sha256(model("x")))
     publish(site, "1", "2")
     assert mine.update() == []
-    with pytest.raises(StoreError, match="'toy' is not in the cache"):
+    with pytest.raises(StoreError, match="toy 1 was asked for as such, and stays"):
         mine.update(["toy"])
+    with pytest.raises(StoreError, match="'other' is not in the cache"):
+        mine.update(["other"])
+    with pytest.raises(StoreError, match="'en' is not in the cache; it is the package's own"):
+        mine.remove("en")
     assert labels(mine) == [site.url("a"), "toy 1"]
 
 
@@ -631,10 +635,12 @@ def test_another_s_folder_is_not_used(site: Site, cache: Path) -> None:
     publish(site, "1", name="en")
     store(site).pull("en")
     os.chown(cache, 54321, 54321)
-    assert ModelStore().models() == []
     assert version(kbengine.load("en")) != "1"
     with pytest.raises(StoreError, match="belongs to someone else; set KBENGINE_CACHE"):
         store(site).pull("en")
+    for look in (ModelStore().models, ModelStore().verify, ModelStore().update):
+        with pytest.raises(StoreError, match="belongs to someone else; set KBENGINE_CACHE"):
+            look()
 
 
 @posix
