@@ -20,11 +20,11 @@ def cache_folder() -> Path:
 
     Raises OSError where neither is known.
     """
-    if named := os.environ.get(VARIABLE):
-        return Path(named)
-    from platformdirs import user_cache_path
-
     try:
+        if named := os.environ.get(VARIABLE):
+            return Path(named).expanduser()
+        from platformdirs import user_cache_path
+
         return user_cache_path("kbengine", appauthor=False)
     except RuntimeError as error:  # no HOME, and nobody whom the system knows
         raise OSError(f"this user has no home folder; set {VARIABLE} to a folder") from error
@@ -42,7 +42,9 @@ def private_folder(name: str, make: bool = True) -> Path:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.name == "posix":
         facts = folder.lstat()
-        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
+        if not stat.S_ISDIR(facts.st_mode):
+            raise PermissionError(f"{folder} is a link or file; set {VARIABLE} to another folder")
+        if facts.st_uid != os.geteuid():
             raise PermissionError(f"{folder} belongs to someone else; set {VARIABLE} to another")
         if facts.st_mode & 0o077:
             folder.chmod(0o700)
@@ -57,7 +59,7 @@ def alone(lock: Path, wait_s: float) -> Iterator[None]:
     """
     from filelock import FileLock  # 25 ms, which most programs need not spend
 
-    with FileLock(lock, timeout=wait_s):
+    with FileLock(lock, timeout=wait_s, mode=0o600):
         yield
 
 

@@ -36,23 +36,24 @@ class FetchOptions:
     all mirrors are asked again; wait_s: before the first of these, doubled each time up to 8;
     offline: whether the network is forbidden, None: where $KBENGINE_OFFLINE says so."""
 
-    timeout_s: float = 20.0
-    retries: int = 4
+    timeout_s: float = 10.0
+    retries: int = 3
     wait_s: float = 0.5
     offline: bool | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for what is no option."""
         if not 0 < self.timeout_s < math.inf or not 0 <= self.wait_s < math.inf:
-            raise ValueError("timeout_s (--timeout) is more than 0, wait_s not less; give such")
+            raise ValueError("timeout_s (--timeout) must be more than 0, and wait_s 0 or more")
         if self.retries < 0:
-            raise ValueError("retries (--retries) is a number of times; give 0 or more")
+            raise ValueError("retries (--retries) must be 0 or more")
 
     @property
     def forbidden(self) -> bool:
         """Whether the network is."""
-        told = os.environ.get(OFFLINE, "") not in ("", "0")
-        return told if self.offline is None else self.offline
+        if self.offline is not None:
+            return self.offline
+        return os.environ.get(OFFLINE, "").lower() not in ("", "0", "no", "false", "off")
 
 
 def fetch_small(location: str, most_bytes: int, options: FetchOptions) -> bytes:
@@ -70,7 +71,10 @@ def fetch_small(location: str, most_bytes: int, options: FetchOptions) -> bytes:
             raise BrokenError(f"broke off after {len(data)} bytes of {answer.total_bytes}")
         found.append(bytes(data))
 
-    _from_one(location, [location], once, options, lambda: 0)
+    mend = (
+        "check its address" if is_url(location) else "check its path, or begin a URL with http://"
+    )
+    _from_one(location, [location], once, options, lambda: 0, mend)
     return found[-1]
 
 
@@ -97,11 +101,11 @@ def fetch_model(
             if here() > start:  # of no use to the next mirror
                 os.truncate(part, start)
             raise
-        if sha256_of(part) != entry.sha256:
+        if (found := sha256_of(part)) != entry.sha256:
             part.unlink()
             if start:
                 raise StaleError("sends what does not go on from what had come before")
-            raise RefusedError("sends a file of another sha256")
+            raise RefusedError(f"sends a file of another sha256, {found}")
 
     def once(mirror: str) -> None:
         start = here()
@@ -114,7 +118,8 @@ def fetch_model(
             onward(mirror, 0)
 
     try:
-        _from_one(entry.label, entry.urls, once, options, here)
+        mend = "check what you asked for, or tell who publishes it"
+        _from_one(entry.label, entry.urls, once, options, here, mend)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
@@ -137,11 +142,13 @@ def _from_one(
     once: Callable[[str], None],
     options: FetchOptions,
     here: Callable[[], int],
+    mend: str,
 ) -> None:
     """Do it with one mirror after the other, then again, each time after a longer wait, until it is
     done or none is left to ask.
 
-    here: how many bytes have come; a turn that brought many does not count as a failed one.
+    here: how many bytes have come; a turn that brought many does not count as a failed one. mend:
+    where asking again is of no use.
     Raises DownloadError that tells of each mirror.
     """
     left, failures = list(mirrors), dict[str, str]()
@@ -168,9 +175,10 @@ def _from_one(
             time.sleep(max(longest_s * random.uniform(0.5, 1), min(wait_s, _LONGEST_WAIT_S)))
     told = "; ".join(f"{mirror} {why}" for mirror, why in failures.items())
     name = "" if what in failures else f"{what} cannot be had: "
-    mend = "try again later" if left else "check the address, and the sha256 if you gave one"
     if options.forbidden and any(map(is_url, mirrors)):
-        mend = f"unset {OFFLINE}, or allow it"
+        mend = f"unset {OFFLINE}, or offline=True"
+    elif left:
+        mend = "try again later"
     raise DownloadError(f"{name}{told}; {mend}")
 
 
@@ -219,7 +227,7 @@ def _reach(
     mirror: str, start: int, options: FetchOptions
 ) -> contextlib.AbstractContextManager[Answer]:
     if options.forbidden and is_url(mirror):
-        raise RefusedError(f"is on the network, which {OFFLINE} forbids")
+        raise RefusedError(f"is on the network, which {OFFLINE} or offline=True forbids")
     return opened(mirror, start, options.timeout_s)
 
 

@@ -44,6 +44,11 @@ def load(
 
         return (store or ModelStore()).load(str(source), sha256, progress)
     path = DEFAULT_BUNDLE if source is None else Path(source)
+    if isinstance(source, str) and not set(source) & set("./\\") and not path.is_file():
+        raise ValueError(
+            f"{source[:80]!r} is neither a file nor the name of a model; a name is such as es or "
+            "es@3, in small letters"
+        )
     if sha256 is not None:
         _check(path, checked_sha256(sha256))
     return open_engine(path)

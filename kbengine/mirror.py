@@ -156,6 +156,7 @@ class _Pipe:
 
 def _ask(url: str, start: int, pipe: _Pipe, timeout_s: float) -> None:
     """Put into a pipe what a server answers."""
+    import ssl
     from http.client import HTTPException
 
     import urllib3  # 60 ms, which nobody need spend who downloads nothing
@@ -169,6 +170,11 @@ def _ask(url: str, start: int, pipe: _Pipe, timeout_s: float) -> None:
                     return
     except (RefusedError, BrokenError) as error:
         pipe.put(error)
+    except urllib3.exceptions.SSLError as error:
+        # Of the certificate or not, it will be the same in a moment.
+        distrusted = isinstance(error.args[0], ssl.SSLCertVerificationError)
+        told = "has no certificate that is trusted here" if distrusted else "speaks no https"
+        pipe.put(RefusedError(told))
     except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
         pipe.put(BrokenError(_clause(error)))
     finally:
@@ -179,6 +185,7 @@ def _response(url: str, start: int, timeout_s: float) -> Any:
     """The answer of the server at the end of all redirections."""
     import urllib3
 
+    # Its own time-outs end the thread; who waits has left before.
     headers = {"Accept-Encoding": "identity", "User-Agent": "kbengine"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -186,7 +193,7 @@ def _response(url: str, start: int, timeout_s: float) -> Any:
     while True:
         response = _pool(url).request(
             "GET", url, headers=headers, redirect=False, retries=False, preload_content=False,
-            timeout=urllib3.Timeout(connect=timeout_s, read=timeout_s),
+            timeout=urllib3.Timeout(connect=2 * timeout_s, read=2 * timeout_s),
         )  # fmt: skip
         place = response.headers.get("Location")
         if response.status not in (301, 302, 303, 307, 308) or place is None:
@@ -266,7 +273,6 @@ def _clause(error: Exception) -> str:
         (known.ConnectTimeoutError, "cannot be reached in time"),
         (known.ReadTimeoutError, "does not answer in time"),
         (known.ProxyError, "cannot be reached through the proxy"),
-        (known.SSLError, "has no certificate that is trusted here"),
         (known.IncompleteRead, "broke off"),
         (known.ProtocolError, "broke off, or sends what is no HTTP"),
     ):

@@ -78,7 +78,7 @@ def checked_sha256(sha256: str) -> str:
 def checked_url(url: str) -> str:
     """Raises ValueError for what is not to be fetched."""
     if not url.lower().startswith(("http://", "https://")):
-        raise ValueError(f"{url[:80]!r} is neither http nor https; give such a URL, or a path")
+        raise ValueError(f"{url[:80]!r} is neither http nor https; give such a URL")
     if len(url) > MOST_TEXT or not _URL_RE.fullmatch(url):
         raise ValueError(f"{url[:80]!r} has characters that no URL has, or too many; quote them")
     try:
@@ -114,18 +114,25 @@ def read_index(data: bytes, location: str) -> list[Entry]:
 
     try:
         told = json.loads(data)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
         if data.lstrip()[:1] == b"<":
             raise DownloadError(
                 f"the index {location} is a web page; sign in where the network asks for that, or "
                 "give the address of an index"
             ) from None
-        raise bad("is no JSON") from None
+        where = (
+            f" ({error.msg}, line {error.lineno})"
+            if isinstance(error, json.JSONDecodeError)
+            else ""
+        )
+        raise bad(f"is no JSON{where}") from None
     if not isinstance(told, dict) or not isinstance(told.get("models"), list):
         raise bad("is none: it has no list of models")
-    if type(told.get("format")) is not int or told["format"] != FORMAT:
+    if "format" not in told:
+        raise bad("is none: it has no format")
+    if type(told["format"]) is not int or told["format"] != FORMAT:
         raise DownloadError(
-            f"the index {location} is of format {told.get('format')!r:.20}, this program reads "
+            f"the index {location} is of format {told['format']!r:.20}, this program reads "
             f"{FORMAT}; update kbengine"
         )
     if len(told["models"]) > _MOST_MODELS:
@@ -136,7 +143,8 @@ def read_index(data: bytes, location: str) -> list[Entry]:
             entry = entry_of(row)
             urls = tuple(resolved(url, location) for url in entry.urls)
         except ValueError as error:
-            raise bad(f"has a wrong model, number {number}: {error}") from error
+            why = str(error).partition("; ")[0]
+            raise bad(f"has a wrong model, number {number}: {why}") from error
         if (entry.name, entry.version) in entries:
             raise bad(f"has {entry.label} twice")
         entries[entry.name, entry.version] = entry._replace(urls=urls)
@@ -166,7 +174,9 @@ def entry_of(row: Any, named: bool = True) -> Entry:
         raise ValueError(f"its urls are no list of 1 to {MOST_URLS}")
     if not all(isinstance(url, str) for url in urls):
         raise ValueError("one of its urls is no text")
-    sha256 = checked_sha256(texts["sha256"])
+    sha256 = texts["sha256"].lower()
+    if not _SHA256_RE.fullmatch(sha256):
+        raise ValueError("its sha256 is none of 64 hexadecimal digits")
     return Entry(
         texts["name"], texts["version"], tuple(urls), sha256, size, texts["licence"],
         texts["language"],

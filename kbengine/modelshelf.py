@@ -68,7 +68,7 @@ class Lease:
         from filelock import FileLock
 
         self._path, self._process = path, os.getpid()
-        self._lock = FileLock(path, timeout=0, thread_local=False)
+        self._lock = FileLock(path, timeout=0, mode=0o600, thread_local=False)
         self._lock.acquire()
 
     def release(self) -> None:

@@ -9,13 +9,14 @@ something is not looked up again unless `update` is called, or `StoreOptions.upd
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -47,6 +48,7 @@ INDEX = "KBENGINE_INDEX"
 UPDATE_DAYS = "KBENGINE_UPDATE_DAYS"
 PACKAGED = Path(__file__).parent / "models"
 _DAY_S = 86_400.0
+_HURRY_S = 3.0  # for a server to answer in, where a model that is here waits to be loaded
 _log = logging.getLogger("kbengine.modelstore")
 
 
@@ -70,7 +72,7 @@ class StoreOptions:
         if self.when_full not in get_args(WhenFull):
             raise ValueError(f"{self.when_full!r} is none of drop and refuse; give one")
         if min(self.model_bytes, self.total_bytes) <= 0:
-            raise ValueError("a budget is more than 0 bytes; give model_bytes and total_bytes so")
+            raise ValueError("model_bytes and total_bytes must be more than 0")
         if self.update_days is not None and not self.update_days >= 0:
             raise ValueError(f"{self.update_days!r} is no number of days; give one, or None")
 
@@ -92,7 +94,8 @@ class StoreOptions:
         place = self.index or os.environ.get(INDEX)
         if not place:
             raise StoreError(
-                f"no index is known; set {INDEX}, or give index= (`kbengine models pull --index`)"
+                f"no index is known; set {INDEX}, or give StoreOptions(index=...), or `kbengine "
+                "models pull --index`"
             )
         return checked_url(place) if is_url(place) else str(Path(place).absolute())
 
@@ -214,6 +217,7 @@ class ModelStore:
 
         What goes wrong with one stands in its `Update`.
         """
+        names = [names] if isinstance(names, str) else names
         every = self._shelf.refs(strict=True)
         refs = [ref for ref in every if ref.entry.name and not ref.pinned]
         for name in names:
@@ -229,6 +233,7 @@ class ModelStore:
 
     def verify(self, sources: Sequence[str] = ()) -> list[tuple[StoredModel, bool]]:
         """All models of the cache, or these, and whether each is there and has its sha256."""
+        sources = [sources] if isinstance(sources, str) else sources
         refs = self._shelf.refs(strict=True)
         if sources:
             refs = [ref for source in sources for ref in self._known(source)]
@@ -252,7 +257,10 @@ class ModelStore:
     def _known(self, source: str) -> list[Ref]:
         """All refs of what is in the cache. Raises StoreError where it is not."""
         wanted = Wanted.parse(source, None)
-        refs = [ref for ref in self._shelf.refs(strict=True) if wanted.choose([ref])]
+        refs = [
+            ref for ref in self._shelf.refs(strict=True)
+            if wanted.choose([ref]) and (wanted.name or not ref.entry.name)
+        ]  # fmt: skip
         if not refs:
             mend = "see `kbengine models list`"
             if _packaged(wanted):
@@ -312,13 +320,15 @@ class ModelStore:
         if is_url(place) and self.options.fetch.forbidden:
             raise DownloadError(
                 f"{wanted.source} is not in the cache, and the network is forbidden; unset "
-                f"{OFFLINE}, or pull it before"
+                f"{OFFLINE} or offline=True, or pull it before"
             )
         entries = self._index(place)
         entry = pick(entries, wanted.name, wanted.version)
         if entry is None or wanted.sha256 not in (None, entry.sha256):
             names = dict.fromkeys(f"{e.name}@{e.version}" for e in entries)
             what = wanted.source if entry is None else f"{wanted.source} of that sha256"
+            if Path(wanted.source).is_file():
+                what += f" (the file is ./{wanted.source})"
             raise DownloadError(
                 f"the index {place} has no {what}; it has {', '.join(list(names)[:12]) or 'none'}"
             )
@@ -371,14 +381,12 @@ class ModelStore:
         checked = ref._replace(checked_s=time.time())
         error: KbengineError | None = None
         try:
-            place = None if self.options.index else ref.index_place
-            place = place or self.options.index_place
-            entry = pick(look(place), ref.entry.name)
-            if entry is None:
-                raise DownloadError(f"the index {place} has no {ref.entry.name} any more")
+            place, entry = self._newest(ref, look)
+            checked = checked._replace(index_place=place)
             older = newness(entry.version) < newness(ref.entry.version)
             if entry.sha256 != ref.entry.sha256 and not older:
-                new, _, lease = self._fetch(Ref(entry, False, place, time.time()), ref, progress)
+                wish = Ref(entry, False, place, checked.checked_s)
+                new, _, lease = self._fetch(wish, ref, progress)
                 lease.release()
                 return Update(before, self._stored(new))
         except (KbengineError, ValueError) as caught:
@@ -386,15 +394,35 @@ class ModelStore:
         self._shelf.note(checked)
         return Update(before, before, error)
 
+    def _newest(self, ref: Ref, look: Callable[[str], list[Entry]]) -> tuple[str, Entry]:
+        """The newest version of a model, and the index that has it: the one that is given, else the
+        one where it came from, or, where that fails, the one of the environment."""
+        places = [self.options.index_place] if self.options.index else [ref.index_place]
+        with contextlib.suppress(StoreError):
+            places.append(self.options.index_place)
+        first: DownloadError | None = None
+        for place in dict.fromkeys(filter(None, places)):
+            try:
+                if entry := pick(look(place), ref.entry.name):
+                    return place, entry
+                raise DownloadError(f"the index {place} has no {ref.entry.name} any more")
+            except DownloadError as error:
+                first = first or error
+        raise first or StoreError(f"no index is known for {ref.entry.label}; give one")
+
     def _is_due(self, ref: Ref) -> bool:
         if ref.pinned or not ref.entry.name or self.options.fetch.forbidden:
             return False
         return not -_DAY_S <= time.time() - ref.checked_s < self.options.due_days * _DAY_S
 
     def _refresh(self, ref: Ref, progress: Progress | None) -> None:
-        """Update a model that is about to be loaded; where that fails, it stays."""
+        """Update a model that is about to be loaded, without much patience; where that fails, it
+        stays."""
+        fetch = self.options.fetch
+        fetch = replace(fetch, timeout_s=min(fetch.timeout_s, _HURRY_S), retries=0)
+        hurried = ModelStore(replace(self.options, fetch=fetch))
         try:
-            failed = self._update(ref, self._index, progress).error
+            failed = hurried._update(ref, hurried._index, progress).error
         except StoreError as error:  # a folder for reading alone
             failed = error
         if failed is not None:

@@ -6,14 +6,14 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from kbengine.errors import StoreError
 from kbengine.fetch import FetchOptions
 from kbengine.loading import is_path
-from kbengine.modelindex import is_url
+from kbengine.modelindex import Entry, is_url, newness
 from kbengine.modelshelf import WhenFull
 from kbengine.modelstore import PACKAGED, ModelStore, StoredModel, StoreOptions
 from kbengine.quiet import quiet_stderr
@@ -27,6 +27,10 @@ _MB = 1_000_000
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs and their options."""
+    parser.epilog = (
+        "KBENGINE_CACHE names another folder for them, KBENGINE_INDEX an index, KBENGINE_OFFLINE=1 "
+        "forbids the network, KBENGINE_UPDATE_DAYS has loading look for newer ones. See docs/models.md."
+    )
     verbs = parser.add_subparsers(dest="models_verb", required=True, metavar="VERB")
 
     def verb(name: str, told: str) -> argparse.ArgumentParser:
@@ -106,8 +110,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def bar(label: str) -> Iterator[Progress]:
-    """A bar on stderr, once bytes come; none where that is no terminal."""
+def bar(label: str, at_once: bool = False) -> Iterator[Progress]:
+    """A bar on stderr, at once or when bytes come; none where that is no terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -125,12 +129,17 @@ def bar(label: str) -> Iterator[Progress]:
         shown = Progress(*columns, console=Console(file=stderr), transient=True)
         task = shown.add_task(_short(label, 24), total=None)
 
-        def progress(done: int, total: int | None) -> None:
+        def start() -> None:
             if stderr.isatty():
                 shown.start()
+
+        def progress(done: int, total: int | None) -> None:
+            start()
             shown.update(task, completed=done, total=total)
 
         try:
+            if at_once:
+                start()
             yield progress
         finally:
             if shown.live.is_started:  # else it would end a line
@@ -164,53 +173,75 @@ def _store(args: argparse.Namespace) -> ModelStore:
 
 def _list(args: argparse.Namespace) -> int:
     import json
+
+    from kbengine.container import open_container
+
+    store = _store(args)
+    models: list[StoredModel] = []
+    failed = None
+    try:
+        models = store.models()
+    except StoreError as error:  # those of the package are there all the same
+        failed = error
+    package = []
+    for path in sorted(PACKAGED.glob("*.bundle"), key=lambda path: path.stem):
+        with open_container(path) as container:
+            told = container.manifest()
+            package.append(
+                {"name": path.stem, "version": told["version"], "language": told["language"],
+                 "licence": told.get("notice", ""), "file_bytes": container.file_bytes,
+                 "path": str(path)}
+            )  # fmt: skip
+    available = store.available() if args.available else []
+    if args.json:
+        found = {"models": [m._asdict() | {"path": str(m.path)} for m in models]}
+        found |= {"package": package}
+        if args.available:
+            found |= {"available": [entry._asdict() for entry in available]}
+        print(json.dumps(found, ensure_ascii=False, indent=1))
+    else:
+        _print_list(models, package, available)
+    if failed is not None:
+        raise failed
+    return 0
+
+
+def _print_list(
+    models: Sequence[StoredModel], package: Sequence[Mapping[str, Any]], available: Sequence[Entry]
+) -> None:
+    """A table, in which the licence has what room is left."""
     import time
 
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    from kbengine.shipping import read_either
-
-    store = _store(args)
-    failed = None
-    try:
-        models = store.models()
-    except StoreError as error:  # those of the package are there all the same
-        models, failed = [], error
-    if args.json:
-        rows = [m._asdict() | {"path": str(m.path)} for m in models]
-        told = {"models": rows}
-        if args.available:
-            told["available"] = [entry._asdict() for entry in store.available()]
-        print(json.dumps(told, ensure_ascii=False, indent=1))
-        return 0
-    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
-    table.add_column("model", no_wrap=True)
-    table.add_column("MB", justify="right")
-    table.add_column("where")
-    table.add_column("used", no_wrap=True)
-    table.add_column("licence", no_wrap=True)
-    here = set()
+    rows: list[tuple[str, int, str, str, str, str]] = []
     for m in models:
-        here.add((m.name, m.sha256))
-        used = "now" if m.in_use else time.strftime("%Y-%m-%d", time.localtime(m.used_s))
-        where = "cache, this version" if m.pinned else "cache"
-        table.add_row(_short(m.label), f"{m.file_bytes / _MB:.2f}", where, used, _short(m.licence))
-    for path in sorted(PACKAGED.glob("*.bundle"), key=lambda path: path.stem):
-        bundle = read_either(path)
-        label = f"{path.stem} {bundle.manifest['version']}"
-        size = f"{bundle.file_bytes / _MB:.2f}"
-        table.add_row(label, size, "package", "", _short(bundle.manifest.get("notice", "")))
-    if args.available:
-        for e in store.available():
-            if (e.name, e.sha256) not in here:
-                size = f"{(e.file_bytes or 0) / _MB:.2f}"
-                table.add_row(e.label, size, "index", "", _short(e.licence))
+        used = time.strftime("%Y-%m-%d", time.localtime(m.used_s)) if m.used_s else "gone"
+        where = f"cache @{m.version}" if m.pinned else "cache"
+        used = "now" if m.in_use else used
+        rows.append((m.label, m.file_bytes, where, used, m.language, m.licence))
+    for told in package:
+        label, size = f"{told['name']} {told['version']}", told["file_bytes"]
+        rows.append((label, size, "package", "", told["language"], told["licence"]))
+    here = {row[0] for row in rows}
+    version = {m.name: m.version for m in models if not m.pinned}
+    for e in available:
+        newer = e.name in version and newness(e.version) > newness(version[e.name])
+        where = "newer" if newer else "index"
+        if e.label not in here:
+            rows.append((e.label, e.file_bytes or 0, where, "", e.language, e.licence))
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+    for name in ("model", "MB", "where", "used", "", "licence"):
+        table.add_column(
+            name, justify="right" if name == "MB" else "left", no_wrap=name != "licence"
+        )
+    for label, size, *others, licence in rows:
+        last = Text(licence, no_wrap=True, overflow="ellipsis")  # the only one that gives way
+        table.add_row(_short(label), f"{size / _MB:.2f}", *others, last)
     Console(highlight=False, markup=False).print(table)
-    if failed is not None:
-        raise failed
-    return 0
 
 
 def _short(text: str, most: int = 32) -> str:
@@ -226,7 +257,7 @@ def _pull(args: argparse.Namespace) -> int:
     store = _store(args)
     for source in args.models:
         before, here = store.models(), {m.sha256 for m, is_whole in store.verify() if is_whole}
-        with bar(source) as progress, quiet_stderr():
+        with bar(source, at_once=True) as progress, quiet_stderr():
             model = store.pull(source, args.sha256, progress)
         told = f"{model.label}: {model.file_bytes:,} bytes, sha256 {model.sha256} ok"
         if model.sha256 in here:
@@ -269,7 +300,7 @@ def _verify(args: argparse.Namespace) -> int:
 def _update(args: argparse.Namespace) -> int:
     store = _store(args)
     before = store.models()
-    with bar("update") as progress, quiet_stderr():
+    with bar("update", at_once=True) as progress, quiet_stderr():
         updates = store.update(args.models, progress)
     left = {model.sha256 for model in store.models()}
     for one in updates:

@@ -25,7 +25,10 @@ class Wanted(NamedTuple):
             return cls(checked_url(source), None, None, known)
         named = name_and_version(source)
         if named is None:
-            raise ValueError(f"{source[:80]!r} is no name of a model; give one such as es, or es@3")
+            raise ValueError(
+                f"{source[:80]!r} is no name of a model; give one such as es or es@3, in small "
+                "letters, or a URL (a file needs no fetching: give kbengine.load its path)"
+            )
         return cls(source, *named, known)
 
     def choose(self, refs: Sequence[Ref]) -> Ref | None:

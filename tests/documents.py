@@ -42,6 +42,7 @@ TIMEOUT_S = 120
 TRAINED = "tests/test_train.py::test_a_run_ends_in_a_bundle_that_suggests"
 SERVED = "tests/test_serving.py::test_the_page_s_request_and_client_are_answered"
 MODES = "tests/test_sizes_modes.py::test_the_verb_prints_draws_and_leaves_figures"
+PUBLISHED = "tests/test_indexing.py::test_any_static_web_server_or_share_will_do"
 SERVER = "TensorFlow Serving is no Python package"
 # Commands, and blocks by their first line, that are not run here: which test does, or why none.
 ELSEWHERE = {
@@ -79,6 +80,9 @@ ELSEWHERE = {
     "tensorflow_model_server --port=8500 --rest_api_port=8501 --model_name=en "
     '--model_base_path="$PWD/served"': SERVER,
     "max_batch_size { value: 32 }": SERVER,
+    ".venv/bin/kbengine models index kbengine/models": PUBLISHED,
+    "python3 -m http.server --directory kbengine/models --bind 127.0.0.1": PUBLISHED,
+    ".venv/bin/kbengine models pull en-nano --index http://127.0.0.1:8000/index.json": PUBLISHED,
     '{"format": 1, "models": [': "tests/test_docs.py::test_the_index_of_the_page_is_one",
 }
 

@@ -331,7 +331,7 @@ def test_another_format_is_refused(told: bytes) -> None:
 
 
 def test_no_format_is_another() -> None:
-    assert "is of format None" in refused(b'{"models": []}')
+    assert "is none: it has no format" in refused(b'{"models": []}')
 
 
 @pytest.mark.parametrize("told", ["\x1b[31mred", "1\n2", "\r1", "\x9b2J", "\u202e1", "\ud800"])
