@@ -28,8 +28,8 @@ _MB = 1_000_000
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs and their options."""
     parser.epilog = (
-        "KBENGINE_CACHE names another folder for them, KBENGINE_INDEX an index, KBENGINE_OFFLINE=1 "
-        "forbids the network, KBENGINE_UPDATE_DAYS has loading look for newer ones. See docs/models.md."
+        "KBENGINE_CACHE names another folder, KBENGINE_INDEX an index, KBENGINE_OFFLINE=1 "
+        "forbids the network, KBENGINE_UPDATE_DAYS has loading look for newer ones (docs/models.md)."
     )
     verbs = parser.add_subparsers(dest="models_verb", required=True, metavar="VERB")
 
