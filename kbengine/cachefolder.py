@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from kbengine.errors import StoreError
+
 VARIABLE = "KBENGINE_CACHE"
-# All that lies in the folder: five models as large as a phone takes them.
-TOTAL_BYTES = 50_000_000
+MODELS, RESTORED = FOLDERS = ("models", "restored")
+# A model as large as a phone takes it, and five of them.
+_MODEL_MB, _TOTAL_MB = 10.0, 50.0
 # What a folder may fail by, where one can do without it; the second: a file system without locks.
 UNUSABLE = (OSError, NotImplementedError)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cache_folder() -> Path:
@@ -51,21 +56,55 @@ def private_folder(name: str, make: bool = True) -> Path:
     return folder
 
 
+def model_bytes() -> int:
+    """The most that a model may have: $KBENGINE_MODEL_MB, or 10 MB. Raises StoreError."""
+    return _budget("KBENGINE_MODEL_MB", _MODEL_MB)
+
+
+def total_bytes() -> int:
+    """The most that may lie in the cache folder: $KBENGINE_TOTAL_MB, or 50 MB. Raises
+    StoreError."""
+    return _budget("KBENGINE_TOTAL_MB", _TOTAL_MB)
+
+
+def _budget(variable: str, default_mb: float) -> int:
+    told = os.environ.get(variable) or str(default_mb)
+    try:
+        mb = float(told)
+    except ValueError:
+        mb = 0.0
+    if not 0 < mb < 1e6:
+        raise StoreError(f"{variable} is {told[:40]!r}; set it to megabytes, such as 50")
+    return round(mb * 1e6)
+
+
 @contextlib.contextmanager
-def alone(lock: Path, wait_s: float) -> Iterator[None]:
-    """Hold a lock file. The system lets go of it where a process is killed.
-
-    Raises OSError (TimeoutError where another holds it so long) or NotImplementedError.
-    """
-    from filelock import FileLock  # 25 ms, which most programs need not spend
-
-    with FileLock(lock, timeout=wait_s, mode=0o600):
+def told() -> Iterator[None]:
+    """What the system cannot do in the folder comes as StoreError, with the mend."""
+    try:
         yield
+    except UNUSABLE as error:
+        raise store_error(error) from error
+
+
+def store_error(error: OSError | NotImplementedError) -> StoreError:
+    """Why the folder cannot be used, and the mend."""
+    if isinstance(error, TimeoutError):
+        return StoreError("another process has held the models for too long; try again")
+    if isinstance(error, OSError) and error.errno is None:
+        return StoreError(str(error))  # a sentence of our own
+    if isinstance(error, OSError) and error.errno in FULL:
+        return StoreError(f"the disk is full, of {cache_folder()}; free some and try again")
+    why = getattr(error, "strerror", None) or "it has no locks"
+    return StoreError(
+        f"models cannot be kept in {cache_folder()} ({why}); set {VARIABLE} to another folder"
+    )
 
 
 def taken_bytes() -> int:
-    """The bytes of all files in the cache folder. Raises OSError."""
-    return sum(size_bytes(path) for path in cache_folder().rglob("*"))
+    """The bytes of all that lies in the folders of ours. Raises OSError."""
+    folders = (cache_folder() / name for name in FOLDERS)
+    return sum(size_bytes(path) for folder in folders for path in folder.rglob("*"))
 
 
 def size_bytes(path: Path) -> int:

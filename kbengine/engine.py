@@ -10,7 +10,6 @@ from pathlib import Path
 from kbengine import text
 from kbengine.autocorrect import margin
 from kbengine.bundle import Bundle
-from kbengine.cachefolder import TOTAL_BYTES
 from kbengine.channel import Channel
 from kbengine.ear import Ear
 from kbengine.emojifinder import EmojiFinder
@@ -198,7 +197,7 @@ def _wish(slots: str | None, unfiltered: bool, emoji_style: EmojiStyle, phrases:
     return Wish(policy, unfiltered, emoji_style, phrases)
 
 
-def open_engine(path: Path, total_bytes: int = TOTAL_BYTES) -> Engine:
+def open_engine(path: Path, total_bytes: int | None = None) -> Engine:
     """The engine of a file. total_bytes: what the cache folder may hold, where a bundle of the
     shipping form is restored. Raises BundleError or ModelError, in one sentence."""
     try:

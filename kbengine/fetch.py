@@ -6,7 +6,6 @@ The one thing that counts in the end is the sha256 of what came.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import itertools
 import math
@@ -16,8 +15,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
+from kbengine.cachefolder import FULL, size_bytes, told
 from kbengine.errors import BudgetError, DownloadError, StoreError
 from kbengine.mirror import CHUNK_BYTES, Answer, BrokenError, RefusedError, StaleError, opened
 from kbengine.modelindex import Entry, is_url
@@ -27,6 +27,7 @@ Progress = Callable[[int, int | None], None]
 
 OFFLINE = "KBENGINE_OFFLINE"
 _LONGEST_WAIT_S = 8.0
+_MOST_TOLD = 3  # mirrors in a sentence
 _MAGIC = b"PK\x03\x04"  # of a zip archive, which a model is in either form
 
 
@@ -34,17 +35,21 @@ _MAGIC = b"PK\x03\x04"  # of a zip archive, which a model is in either form
 class FetchOptions:
     """timeout_s: within which a server must answer, and send 10 kB at least; retries: how often
     all mirrors are asked again; wait_s: before the first of these, doubled each time up to 8;
-    offline: whether the network is forbidden, None: where $KBENGINE_OFFLINE says so."""
+    most_s: for all of it; offline: whether the network is forbidden, None: where $KBENGINE_OFFLINE
+    says so."""
 
     timeout_s: float = 10.0
     retries: int = 3
     wait_s: float = 0.5
+    most_s: float = math.inf
     offline: bool | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for what is no option."""
         if not 0 < self.timeout_s < math.inf or not 0 <= self.wait_s < math.inf:
             raise ValueError("timeout_s (--timeout) must be more than 0, and wait_s 0 or more")
+        if not self.most_s > 0:
+            raise ValueError("most_s must be more than 0")
         if self.retries < 0:
             raise ValueError("retries (--retries) must be 0 or more")
 
@@ -56,13 +61,44 @@ class FetchOptions:
         return os.environ.get(OFFLINE, "").lower() not in ("", "0", "no", "false", "off")
 
 
+class _Patience(NamedTuple):
+    """How long all of a fetch may take: until `until_s`, by `time.monotonic`."""
+
+    options: FetchOptions
+    until_s: float
+
+    @classmethod
+    def begin(cls, options: FetchOptions) -> _Patience:
+        """From now on."""
+        return cls(options, time.monotonic() + options.most_s)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is at its end."""
+        return time.monotonic() >= self.until_s
+
+    def opened(self, mirror: str, start: int) -> contextlib.AbstractContextManager[Answer]:
+        """See `kbengine.mirror.opened`."""
+        if self.options.forbidden and is_url(mirror):
+            raise RefusedError(f"is on the network, which {OFFLINE} or offline=True forbids")
+        return opened(mirror, start, self.options.timeout_s, self.until_s)
+
+    def wait(self, turn: int, asked_s: float) -> None:
+        """Before a turn, from 1 on; asked_s: how long a server wants one to."""
+        longest_s = min(_LONGEST_WAIT_S, self.options.wait_s * 2.0 ** min(turn - 1, 9))
+        # At random, so that all whom a server turned away do not come back at once.
+        wait_s = max(longest_s * random.uniform(0.5, 1), min(asked_s, _LONGEST_WAIT_S))
+        time.sleep(max(0.0, min(wait_s, self.until_s - time.monotonic())))
+
+
 def fetch_small(location: str, most_bytes: int, options: FetchOptions) -> bytes:
     """A small file from a URL or path. Raises DownloadError."""
     found: list[bytes] = []
+    patience = _Patience.begin(options)
 
     def once(mirror: str) -> None:
         data = bytearray()
-        with _reach(mirror, 0, options) as answer:
+        with patience.opened(mirror, 0) as answer:
             for chunk in answer.chunks:
                 data += chunk
                 if len(data) > most_bytes:
@@ -71,10 +107,8 @@ def fetch_small(location: str, most_bytes: int, options: FetchOptions) -> bytes:
             raise BrokenError(f"broke off after {len(data)} bytes of {answer.total_bytes}")
         found.append(bytes(data))
 
-    mend = (
-        "check its address" if is_url(location) else "check its path, or begin a URL with http://"
-    )
-    _from_one(location, [location], once, options, lambda: 0, mend)
+    where = "address" if is_url(location) else "path, or begin a URL with http://"
+    _from_one(location, [location], once, patience, lambda: 0, f"check its {where}")
     return found[-1]
 
 
@@ -86,48 +120,93 @@ def fetch_model(
     part: goes on from what is there of it; what has come stays for the next time where this one
     fails or is killed. most_bytes: of a model, whatever its size is said to be.
 
-    Raises DownloadError; BudgetError for one that is larger; StoreError where the disk is full.
+    Raises DownloadError; BudgetError for one that is larger; StoreError where the disk is full, or
+    cannot be written. What `progress` raises comes as it is.
     """
-    if part.exists() and sha256_of(part) == entry.sha256:
+    file, patience = _Part(part), _Patience.begin(options)
+    if file.sha256() == entry.sha256:
         return
-
-    def here() -> int:
-        return part.stat().st_size if part.exists() else 0
 
     def onward(mirror: str, start: int) -> None:
         try:
-            _receive(entry, mirror, part, start, most_bytes, options, progress)
+            _receive(entry, mirror, file, start, most_bytes, patience, progress)
         except RefusedError:
-            if here() > start:  # of no use to the next mirror
-                os.truncate(part, start)
+            file.cut(start)  # the rest is of no use to the next mirror
             raise
-        if (found := sha256_of(part)) != entry.sha256:
-            part.unlink()
+        except BudgetError:
+            file.cut(0)
+            raise
+        if (found := file.sha256()) != entry.sha256:
+            file.cut(0)
             if start:
                 raise StaleError("sends what does not go on from what had come before")
             raise RefusedError(f"sends a file of another sha256, {found}")
 
     def once(mirror: str) -> None:
-        start = here()
+        start = file.size()
         if entry.file_bytes is not None and start >= entry.file_bytes:
             start = 0
         try:
             onward(mirror, start)
         except StaleError:
-            part.unlink(missing_ok=True)
+            file.cut(0)
             onward(mirror, 0)
 
-    try:
-        mend = "check what you asked for, or tell who publishes it"
-        _from_one(entry.label, entry.urls, once, options, here, mend)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    mend = "check what you asked for, or tell who publishes it"
+    _from_one(entry.label, entry.urls, once, patience, file.size, mend)
+
+
+class _Part:
+    """A file that is fetched. All methods raise StoreError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def size(self) -> int:
+        """In bytes; 0 where it is not there."""
+        return size_bytes(self._path)
+
+    def sha256(self) -> str | None:
+        """None where it is not there."""
+        with told():
+            return sha256_of(self._path) if self._path.exists() else None
+
+    def cut(self, size: int) -> None:
+        """Keep so many bytes of it at most; 0: take it away."""
+        with told():
+            if not size:
+                self._path.unlink(missing_ok=True)
+            elif self.size() > size:
+                os.truncate(self._path, size)
+
+    @contextlib.contextmanager
+    def writing(self, start: int) -> Iterator[Callable[[bytes], None]]:
+        """What writes on from byte `start`; all is synced at the end. Where the disk is full, the
+        file is taken away."""
+        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        try:
+            with told():
+                descriptor = os.open(self._path, flags, 0o600)
+
+            def write(chunk: bytes) -> None:
+                left = memoryview(chunk)
+                with told():
+                    while left:
+                        left = left[os.write(descriptor, left) :]
+
+            try:
+                with told():
+                    os.truncate(descriptor, start)
+                    os.lseek(descriptor, start, os.SEEK_SET)
+                yield write
+                with told():
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except StoreError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
+                self.cut(0)
             raise
-        part.unlink(missing_ok=True)
-        raise StoreError(
-            f"the disk is full: {entry.label} does not fit into {part.parent}; free some and try "
-            "again"
-        ) from error
 
 
 def sha256_of(path: Path) -> str:
@@ -140,7 +219,7 @@ def _from_one(
     what: str,
     mirrors: Sequence[str],
     once: Callable[[str], None],
-    options: FetchOptions,
+    patience: _Patience,
     here: Callable[[], int],
     mend: str,
 ) -> None:
@@ -149,11 +228,11 @@ def _from_one(
 
     here: how many bytes have come; a turn that brought many does not count as a failed one. mend:
     where asking again is of no use.
-    Raises DownloadError that tells of each mirror.
+    Raises DownloadError that tells of the mirrors.
     """
     left, failures = list(mirrors), dict[str, str]()
     turn, most_here = 0, here()
-    while left:
+    while left and turn <= patience.options.retries and not patience.is_over:
         wait_s = 0.0
         for mirror in list(left):
             try:
@@ -164,54 +243,54 @@ def _from_one(
             except BrokenError as error:
                 wait_s = max(wait_s, error.wait_s)
                 failures[mirror] = str(error)
+            if patience.is_over:
+                break
         turn += 1
         if here() >= most_here + CHUNK_BYTES:
             turn, most_here = 0, here()
-        if turn > options.retries:
-            break
-        if left:
-            longest_s = min(_LONGEST_WAIT_S, options.wait_s * 2.0 ** max(turn - 1, 0))
-            # At random, so that all whom a server turned away do not come back at once.
-            time.sleep(max(longest_s * random.uniform(0.5, 1), min(wait_s, _LONGEST_WAIT_S)))
-    told = "; ".join(f"{mirror} {why}" for mirror, why in failures.items())
+        if left and turn <= patience.options.retries:
+            patience.wait(max(turn, 1), wait_s)
+    clauses = [f"{mirror} {why}" for mirror, why in failures.items()]
+    if len(clauses) > _MOST_TOLD:
+        clauses[_MOST_TOLD:] = [f"and so on with {len(clauses) - _MOST_TOLD} more"]
     name = "" if what in failures else f"{what} cannot be had: "
-    if options.forbidden and any(map(is_url, mirrors)):
+    if patience.options.forbidden and any(map(is_url, mirrors)):
         mend = f"unset {OFFLINE}, or offline=True"
     elif left:
         mend = "try again later"
-    raise DownloadError(f"{name}{told}; {mend}")
+    raise DownloadError(f"{name}{'; '.join(clauses)}; {mend}")
 
 
 def _receive(
     entry: Entry,
     mirror: str,
-    part: Path,
+    part: _Part,
     start: int,
     most_bytes: int,
-    options: FetchOptions,
+    patience: _Patience,
     progress: Progress | None,
 ) -> None:
     """Write what a mirror sends behind what is there."""
-    with _reach(mirror, start, options) as answer:
+    with patience.opened(mirror, start) as answer:
         first, said = next(answer.chunks, b""), answer.total_bytes
         if first and answer.start == 0:
             _check_magic(first)
         if entry.file_bytes is not None and said not in (None, entry.file_bytes):
             raise RefusedError(f"has {said} bytes instead of {entry.file_bytes}")
         expected = entry.file_bytes or said
-        with _part(part, answer.start) as file:
+        if expected is not None and expected > most_bytes:
+            raise BudgetError(too_large(entry.label, expected, most_bytes))
+        with part.writing(answer.start) as write:
             done = answer.start
             for chunk in itertools.chain([first], answer.chunks):
                 done += len(chunk)
-                if done > (expected or most_bytes) or (expected or 0) > most_bytes:
-                    if expected is None or expected > most_bytes:
-                        raise BudgetError(too_large(entry.label, expected, most_bytes))
+                if expected is None and done > most_bytes:
+                    raise BudgetError(too_large(entry.label, None, most_bytes))
+                if expected is not None and done > expected:
                     raise RefusedError(f"sends more than its {expected} bytes")
-                file.write(chunk)
+                write(chunk)
                 if progress is not None:
                     progress(done, expected)
-            file.flush()
-            os.fsync(file.fileno())
     if expected is not None and done < expected:
         raise BrokenError(f"broke off after {done} bytes of {expected}")
 
@@ -223,14 +302,6 @@ def _check_magic(chunk: bytes) -> None:
         raise RefusedError("sends a web page" if page else "sends no model")
 
 
-def _reach(
-    mirror: str, start: int, options: FetchOptions
-) -> contextlib.AbstractContextManager[Answer]:
-    if options.forbidden and is_url(mirror):
-        raise RefusedError(f"is on the network, which {OFFLINE} or offline=True forbids")
-    return opened(mirror, start, options.timeout_s)
-
-
 def too_large(label: str, file_bytes: int | None, most_bytes: int) -> str:
     """Why a model is not taken."""
     size = f"more than {most_bytes:,}" if file_bytes is None else f"{file_bytes:,}"
@@ -238,11 +309,3 @@ def too_large(label: str, file_bytes: int | None, most_bytes: int) -> str:
         f"{label} has {size} bytes, and a model may have {most_bytes:,}; raise model_bytes "
         "(--model-mb), or take a smaller one"
     )
-
-
-@contextlib.contextmanager
-def _part(part: Path, start: int) -> Iterator[BinaryIO]:
-    """A file to go on with from byte `start`."""
-    with open(part, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.truncate(start)
-        yield file

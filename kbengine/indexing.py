@@ -12,6 +12,7 @@ from kbengine.modelindex import (
     FILE,
     MOST_TEXT,
     MOST_URLS,
+    SUFFIXES,
     Entry,
     checked_url,
     entry_of,
@@ -21,8 +22,6 @@ from kbengine.modelindex import (
     written,
 )  # fmt: skip
 from kbengine.shipping import read_either
-
-SUFFIXES = (".bundle", ".shipped")
 
 
 def index_folder(

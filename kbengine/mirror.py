@@ -15,6 +15,7 @@ import contextlib
 import os
 import queue
 import re
+import socket
 import stat
 import threading
 import time
@@ -58,16 +59,17 @@ class Answer(NamedTuple):
 
 
 @contextlib.contextmanager
-def opened(mirror: str, start: int, timeout_s: float) -> Iterator[Answer]:
+def opened(mirror: str, start: int, timeout_s: float, until_s: float) -> Iterator[Answer]:
     """What a mirror has from byte `start` on, or from the first where it cannot do that.
 
-    Raises RefusedError or BrokenError, also while it is read.
+    timeout_s: within which a server must answer, and send 10 kB; until_s: when all must have come,
+    by `time.monotonic`. Raises RefusedError or BrokenError, also while it is read.
     """
     if not is_url(mirror):
         with _file(Path(mirror)) as file:
             yield Answer(0, os.fstat(file.fileno()).st_size, _chunks(file))
         return
-    pipe = _Pipe(timeout_s)
+    pipe = _Pipe(timeout_s, until_s)
     threading.Thread(
         target=_ask, args=(mirror, start, pipe, timeout_s), daemon=True, name=_THREAD
     ).start()
@@ -77,7 +79,7 @@ def opened(mirror: str, start: int, timeout_s: float) -> Iterator[Answer]:
             raise BrokenError("closed the connection without an answer")
         yield Answer(head[0], head[1], pipe.chunks())
     finally:
-        pipe.gone.set()
+        pipe.close()
 
 
 def _file(path: Path) -> BinaryIO:
@@ -88,8 +90,9 @@ def _file(path: Path) -> BinaryIO:
         descriptor = os.open(path, flags)
     except FileNotFoundError:
         raise RefusedError("is not there") from None
-    except OSError as error:
-        raise RefusedError(f"cannot be read ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # the second: no path at all
+        why = getattr(error, "strerror", None) or "that is no path"
+        raise RefusedError(f"cannot be read ({why})") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise RefusedError("is no file")
@@ -112,15 +115,46 @@ class _Pipe:
     sends a letter now and then, may take.
     """
 
-    def __init__(self, timeout_s: float) -> None:
-        self.gone = threading.Event()  # nobody reads any more
+    def __init__(self, timeout_s: float, until_s: float) -> None:
+        self._gone = threading.Event()  # nobody reads any more
         self._items: queue.Queue[Any] = queue.Queue(maxsize=16)
-        self._timeout_s = timeout_s
+        self._timeout_s, self._until_s = timeout_s, until_s
         self._since_s, self._bytes = time.monotonic(), 0
+        self._connections: list[Any] = []
+
+    def close(self) -> None:
+        """Read no more, and break off whatever the thread waits for."""
+        self._gone.set()
+        for connection in self._connections:
+            for sock in (connection.sock, connection.last_sock):
+                if isinstance(sock, socket.socket):
+                    with contextlib.suppress(OSError):
+                        # Not that of TLS, which would change what the thread works with.
+                        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def watched(self, manager: Any) -> Any:
+        """A pool manager of urllib3 whose connections this can break off."""
+
+        def watched_pool(pool: Any) -> Any:
+            class Connection(pool.ConnectionCls):  # type: ignore[misc]
+                last_sock = None  # the response takes it over
+
+                def connect(connection) -> None:  # noqa: N805
+                    self._connections.append(connection)
+                    super().connect()
+                    connection.last_sock = connection.sock
+                    if self._gone.is_set():
+                        raise BrokenError("is not waited for any more")
+
+            return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
+
+        pools = manager.pool_classes_by_scheme
+        manager.pool_classes_by_scheme = {name: watched_pool(pools[name]) for name in pools}
+        return manager
 
     def put(self, item: Any) -> bool:
         """Whether somebody still reads."""
-        while not self.gone.is_set():
+        while not self._gone.is_set():
             with contextlib.suppress(queue.Full):
                 self._items.put(item, timeout=0.2)
                 return True
@@ -129,7 +163,8 @@ class _Pipe:
     def get(self) -> Any:
         """The next; raises the error that came in its place, or BrokenError after a stall."""
         while True:
-            left_s = self._since_s + self._timeout_s - time.monotonic()
+            end_s = min(self._since_s + self._timeout_s, self._until_s)
+            left_s = end_s - time.monotonic()
             item: Any = b""
             with contextlib.suppress(queue.Empty):
                 item = self._items.get(timeout=max(left_s, 1e-3))
@@ -139,6 +174,8 @@ class _Pipe:
                 self._since_s = time.monotonic()
                 return item
             self._bytes += len(item)
+            if time.monotonic() >= self._until_s:
+                raise BrokenError("was not done in time")
             if time.monotonic() >= self._since_s + self._timeout_s:
                 # What still waits here is no fault of the server.
                 if self._bytes < _LEAST_BYTES and self._items.empty():
@@ -162,7 +199,7 @@ def _ask(url: str, start: int, pipe: _Pipe, timeout_s: float) -> None:
     import urllib3  # 60 ms, which nobody need spend who downloads nothing
 
     try:
-        with contextlib.closing(_response(url, start, timeout_s)) as response:
+        with contextlib.closing(_response(url, start, pipe, timeout_s)) as response:
             if not pipe.put(_head(response, start)):
                 return
             while chunk := response.read1(CHUNK_BYTES, decode_content=False):
@@ -181,17 +218,17 @@ def _ask(url: str, start: int, pipe: _Pipe, timeout_s: float) -> None:
         pipe.put(None)
 
 
-def _response(url: str, start: int, timeout_s: float) -> Any:
+def _response(url: str, start: int, pipe: _Pipe, timeout_s: float) -> Any:
     """The answer of the server at the end of all redirections."""
     import urllib3
 
-    # Its own time-outs end the thread; who waits has left before.
+    # Who waits has left before these time-outs.
     headers = {"Accept-Encoding": "identity", "User-Agent": "kbengine"}
     if start:
         headers["Range"] = f"bytes={start}-"
     seen = [url]
     while True:
-        response = _pool(url).request(
+        response = pipe.watched(_pool(url)).request(
             "GET", url, headers=headers, redirect=False, retries=False, preload_content=False,
             timeout=urllib3.Timeout(connect=2 * timeout_s, read=2 * timeout_s),
         )  # fmt: skip
@@ -203,7 +240,7 @@ def _response(url: str, start: int, timeout_s: float) -> Any:
             target = checked_url(urljoin(url, place))
         except ValueError as error:
             raise RefusedError(f"sends one on to what is no web address: {error}") from error
-        if url.startswith("https:") and not target.startswith("https:"):
+        if (urlsplit(url).scheme, urlsplit(target).scheme) == ("https", "http"):
             raise RefusedError("sends one on from https to http")
         if target in seen or len(seen) > _MOST_REDIRECTS:
             raise RefusedError("sends one on in circles, or too often")
@@ -239,7 +276,7 @@ def _head(response: Any, start: int) -> tuple[int, int | None]:
     from http import HTTPStatus
 
     status = response.status
-    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if response.headers.get("Content-Encoding", "").lower() not in ("", "identity"):
         raise RefusedError("sends it compressed, unasked")
     if status == 200:
         length = response.headers.get("Content-Length", "")

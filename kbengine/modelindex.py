@@ -24,6 +24,7 @@ from kbengine.errors import DownloadError
 FORMAT = 1
 FILE = "index.json"
 MOST_BYTES = 1 << 20
+SUFFIXES = (".bundle", ".shipped")  # of files of models
 MOST_URLS, MOST_TEXT = 16, 2000
 _MOST_MODELS = 1000
 _MOST_FILE_BYTES = 1 << 30  # what a budget may allow stands in `kbengine.modelstore`
@@ -61,8 +62,10 @@ def is_url(source: str) -> bool:
 
 
 def name_and_version(source: str) -> tuple[str, str | None] | None:
-    """Of `es` or `es@3`; None for what is no name of a model."""
+    """Of `es` or `es@3`; None for what is no name of a model, such as a file of one."""
     name, at, version = source.partition("@")
+    if source.endswith(SUFFIXES):
+        return None
     if not _NAME_RE.fullmatch(name) or (at and not _VERSION_RE.fullmatch(version)):
         return None
     return name, version if at else None
@@ -88,7 +91,7 @@ def checked_url(url: str) -> str:
         raise ValueError(f"{url[:80]!r} is no URL ({error!s:.80}); mend it") from error
     if not host or "@" in parts.netloc:
         raise ValueError(f"{url[:80]!r} names no host, or a password; give host and path alone")
-    return url
+    return parts.scheme + url[len(parts.scheme) :]  # in small letters
 
 
 def newness(version: str) -> tuple[tuple[int, int, str], ...]:
@@ -97,9 +100,14 @@ def newness(version: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts)
 
 
-def pick(entries: Iterable[Entry], name: str, version: str | None = None) -> Entry | None:
-    """The newest of a name, or the one of that version."""
-    found = [e for e in entries if e.name == name and version in (None, e.version)]
+def pick(
+    entries: Iterable[Entry], name: str, version: str | None = None, sha256: str | None = None
+) -> Entry | None:
+    """The newest of a name, of those with that version and sha256."""
+    found = [
+        e for e in entries
+        if e.name == name and version in (None, e.version) and sha256 in (None, e.sha256)
+    ]  # fmt: skip
     return max(found, key=lambda e: newness(e.version), default=None)
 
 

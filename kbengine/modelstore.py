@@ -15,14 +15,23 @@ import math
 import os
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, get_args
 
+from kbengine import cachefolder
+from kbengine.cachefolder import told
 from kbengine.container import open_container
 from kbengine.engine import Engine, open_engine
-from kbengine.errors import BudgetError, DownloadError, KbengineError, ModelError, StoreError
+from kbengine.errors import (
+    BudgetError,
+    BundleError,
+    DownloadError,
+    KbengineError,
+    ModelError,
+    StoreError,
+)
 from kbengine.fetch import (
     OFFLINE,
     FetchOptions,
@@ -32,6 +41,7 @@ from kbengine.fetch import (
     sha256_of,
     too_large,
 )  # fmt: skip
+from kbengine.locks import Lease
 from kbengine.modelindex import (
     MOST_BYTES,
     Entry,
@@ -41,28 +51,30 @@ from kbengine.modelindex import (
     pick,
     read_index,
 )  # fmt: skip
-from kbengine.modelshelf import Lease, Ref, Shelf, WhenFull, told
+from kbengine.modelshelf import Ref, Shelf, WhenFull
 from kbengine.wanted import Wanted
 
 INDEX = "KBENGINE_INDEX"
 UPDATE_DAYS = "KBENGINE_UPDATE_DAYS"
 PACKAGED = Path(__file__).parent / "models"
 _DAY_S = 86_400.0
-_HURRY_S = 3.0  # for a server to answer in, where a model that is here waits to be loaded
+_FETCH_WAIT_S = 600.0  # for another process that fetches the same model
+_HURRY_S = 4.0  # for an index, and a file, where a model that is here waits to be loaded
 _log = logging.getLogger("kbengine.modelstore")
 
 
 @dataclass(frozen=True)
 class StoreOptions:
     """index: the URL or path of an index, None: what $KBENGINE_INDEX says; model_bytes: the most a
-    model may have; total_bytes: the most that may lie in the cache folder; when_full: whether a
+    model may have, $KBENGINE_MODEL_MB or 10 MB; total_bytes: the most that may lie in the cache
+    folder, $KBENGINE_TOTAL_MB or 50 MB; when_full: whether a
     model that does not fit is refused, or those that were used longest ago, and that nobody uses
     now, are dropped for it; update_days: `load` asks the index again after so many days, None: what
     $KBENGINE_UPDATE_DAYS says, else never; fetch: see `kbengine.fetch`."""
 
-    index: str | None = None
-    model_bytes: int = 10_000_000
-    total_bytes: int = 50_000_000
+    index: str | Path | None = None
+    model_bytes: int = field(default_factory=cachefolder.model_bytes)
+    total_bytes: int = field(default_factory=cachefolder.total_bytes)
     when_full: WhenFull = "drop"
     update_days: float | None = None
     fetch: FetchOptions = field(default_factory=FetchOptions)
@@ -97,7 +109,8 @@ class StoreOptions:
                 f"no index is known; set {INDEX}, or give StoreOptions(index=...), or `kbengine "
                 "models pull --index`"
             )
-        return checked_url(place) if is_url(place) else str(Path(place).absolute())
+        place = str(place)
+        return checked_url(place) if is_url(place) else str(Path(place).expanduser().absolute())
 
 
 class StoredModel(NamedTuple):
@@ -160,33 +173,40 @@ class ModelStore:
             _let_go(held[1])
             self._refresh(held[0], progress)
             held = self._shelf.hold(wanted.choose)
-        wish: Ref | None = None
-        engine: Engine | None = None
-        lease: Lease | None = None
-        if held is not None:
-            wish, lease = held
-            engine = self._opened(wish, lease)
-        if engine is None and wish is not None:
-            try:
-                _, engine, lease = self._fetch(wish, None, progress)
-            except DownloadError as error:
-                raise DownloadError(
-                    f"{wish.entry.label} in the cache is damaged, and {error}"
-                ) from error
-        elif engine is None:
+        lease: Lease | None
+        if held is None:
             _, engine, lease = self._fetch(self._wish(wanted), None, progress)
+        else:
+            ref, lease = held
+            opened = self._opened(ref, lease)
+            own = wanted.own(ref)
+            if opened is not None:
+                engine = opened
+                if own is not ref:
+                    with contextlib.suppress(StoreError):  # of a folder for reading alone
+                        self._shelf.add(own)
+            else:
+                try:
+                    _, engine, lease = self._fetch(own, None, progress)
+                except DownloadError as error:
+                    why = f"{own.entry.label} in the cache is damaged, and {error}"
+                    raise DownloadError(why) from error
         if lease is not None:
             weakref.finalize(engine, lease.release)
         return engine
 
     def path(self, source: str, sha256: str | None = None) -> Path | None:
         """Where a model lies whole, in the cache or in the package; None where it is not here.
-        Nothing is fetched."""
+        Nothing is fetched; to ask counts as to use it."""
         wanted = Wanted.parse(source, sha256)
         ref = wanted.choose(self._shelf.refs())
         if ref is None:
             return _packaged(wanted)
-        return self._shelf.file(ref.entry.sha256) if self._is_whole(ref) else None
+        if not self._is_whole(ref):
+            return None
+        path = self._shelf.file(ref.entry.sha256)
+        cachefolder.touch(path)
+        return path
 
     def pull(
         self, source: str, sha256: str | None = None, progress: Progress | None = None
@@ -194,18 +214,25 @@ class ModelStore:
         """Fetch a model that is not in the cache, as `load` would; also one that the package
         has."""
         wanted = Wanted.parse(source, sha256)
-        # What stands for the same file under another name is not meant.
-        kind = (wanted.name or "", wanted.version is not None)
-        refs = [r for r in self._shelf.refs() if (r.entry.name, r.pinned) == kind]
+        refs = self._shelf.refs(strict=True)
+        if wanted.name is not None and wanted.version is None:
+            refs = [ref for ref in refs if not ref.pinned]  # else it would never be updated
         ref = wanted.choose(refs)
-        if ref is None or not self._is_whole(ref):
-            ref, _, lease = self._fetch(ref or self._wish(wanted), None, progress)
-            lease.release()
-        return self._stored(ref)
+        if ref is not None and self._is_whole(ref):
+            own = wanted.own(ref)
+            if own is not ref:
+                self._shelf.add(own)
+            return self._stored(own)
+        wish = self._wish(wanted) if ref is None else wanted.own(ref)
+        new, _, lease = self._fetch(wish, None, progress)
+        lease.release()
+        return self._stored(new)
 
     def models(self) -> list[StoredModel]:
         """What is in the cache."""
-        return [self._stored(ref) for ref in self._shelf.refs(strict=True)]
+        refs = self._shelf.refs(strict=True)
+        used = self._shelf.in_use() if refs else set()
+        return [self._stored(ref, used) for ref in refs]
 
     def available(self) -> list[Entry]:
         """What the index has."""
@@ -228,8 +255,13 @@ class ModelStore:
                     "its newest version"
                 )
         look = _once(self._index)
-        wanted = [ref for ref in refs if not names or ref.entry.name in names]
-        return [self._update(ref, look, progress) for ref in wanted]
+        updates = []
+        for ref in refs:
+            if names and ref.entry.name not in names:
+                continue
+            if any(ref.file == other.file for other in self._shelf.refs()):  # not dropped for one
+                updates.append(self._update(ref, look, progress))
+        return updates
 
     def verify(self, sources: Sequence[str] = ()) -> list[tuple[StoredModel, bool]]:
         """All models of the cache, or these, and whether each is there and has its sha256."""
@@ -268,13 +300,13 @@ class ModelStore:
             raise StoreError(f"{source[:80]!r} is not in the cache; {mend}")
         return refs
 
-    def _stored(self, ref: Ref) -> StoredModel:
+    def _stored(self, ref: Ref, used: Collection[str] | None = None) -> StoredModel:
         entry, path = ref.entry, self._shelf.file(ref.entry.sha256)
-        used_s = path.stat().st_mtime if path.exists() else 0.0
+        used = self._shelf.in_use() if used is None else used
         return StoredModel(
             entry.name, entry.version, entry.label, entry.language, entry.licence, entry.sha256,
-            entry.file_bytes or 0, entry.urls, ref.index_place, ref.pinned, path, used_s,
-            self._shelf.in_use(entry.sha256),
+            entry.file_bytes or 0, entry.urls, ref.index_place, ref.pinned, path,
+            cachefolder.used_s(path), entry.sha256 in used,
         )  # fmt: skip
 
     def _is_whole(self, ref: Ref) -> bool:
@@ -287,12 +319,17 @@ class ModelStore:
     def _opened(self, ref: Ref, lease: Lease | None) -> Engine | None:
         """The engine of a file that is held; None where that is not there, or damaged. Where there
         is no engine, it is let go."""
-        engine = None
+        engine, file = None, self._shelf.file(ref.entry.sha256)
         try:
             if self._is_whole(ref):
-                engine = open_engine(self._shelf.file(ref.entry.sha256), self.options.total_bytes)
+                engine = open_engine(file, self.options.total_bytes)
             else:
                 _log.warning("%s in the cache is damaged; it is fetched again", ref.entry.label)
+        except (BundleError, ModelError) as error:
+            raise type(error)(
+                f"{ref.entry.label} in the cache is whole and does not run here: {error}; or "
+                "`kbengine models update` or `remove` it"
+            ) from error
         finally:
             if engine is None:
                 _let_go(lease)
@@ -313,6 +350,11 @@ class ModelStore:
         try:
             place = self.options.index_place
         except StoreError as error:
+            if _packaged(wanted._replace(sha256=None)):
+                raise StoreError(
+                    f"{wanted.source} in the package has another sha256 than {wanted.sha256}, and "
+                    f"{error}"
+                ) from error
             known = ", ".join(sorted(path.stem for path in PACKAGED.glob("*.bundle")))
             raise StoreError(
                 f"{wanted.source!r} is not in the cache (the package has {known}), and {error}"
@@ -323,10 +365,10 @@ class ModelStore:
                 f"{OFFLINE} or offline=True, or pull it before"
             )
         entries = self._index(place)
-        entry = pick(entries, wanted.name, wanted.version)
-        if entry is None or wanted.sha256 not in (None, entry.sha256):
+        entry = pick(entries, wanted.name, wanted.version, wanted.sha256)
+        if entry is None:
             names = dict.fromkeys(f"{e.name}@{e.version}" for e in entries)
-            what = wanted.source if entry is None else f"{wanted.source} of that sha256"
+            what = wanted.source if wanted.sha256 is None else f"{wanted.source} of that sha256"
             if Path(wanted.source).is_file():
                 what += f" (the file is ./{wanted.source})"
             raise DownloadError(
@@ -347,19 +389,24 @@ class ModelStore:
                 progress(done, entry.file_bytes)
 
         file, part = self._shelf.file(entry.sha256), self._shelf.part(entry.sha256)
-        with told(), self._shelf.fetching(entry, tick):
+        wait_s = min(_FETCH_WAIT_S, self.options.fetch.most_s)
+        with self._shelf.fetching(entry, tick, wait_s):
             is_new = not self._is_whole(wish)
             if is_new:
-                self._shelf.check_room(entry, replaced)
+                self._shelf.make_room(entry, most_bytes, replaced)
                 fetch_model(entry, part, most_bytes, self.options.fetch, progress)
-                os.replace(part, file)
             try:
+                with told():
+                    if is_new:
+                        os.replace(part, file)
+                    file_bytes = file.stat().st_size
                 engine = self._answering(entry, file)
-                ref = wish._replace(entry=entry._replace(file_bytes=file.stat().st_size))
+                ref = wish._replace(entry=entry._replace(file_bytes=file_bytes))
                 return ref, engine, self._shelf.commit(ref, replaced)
             except StoreError:
                 if is_new:
-                    file.unlink(missing_ok=True)
+                    with told():
+                        file.unlink(missing_ok=True)
                 raise
 
     def _answering(self, entry: Entry, file: Path) -> Engine:
@@ -370,7 +417,7 @@ class ModelStore:
                 raise ModelError("it suggests nothing where a text begins")
         except KbengineError as error:
             raise DownloadError(
-                f"{entry.label} came whole and cannot be used: {error}; tell who published it"
+                f"{entry.label} came whole and does not run here: {error}"
             ) from error
         return engine
 
@@ -378,37 +425,25 @@ class ModelStore:
         self, ref: Ref, look: Callable[[str], list[Entry]], progress: Progress | None
     ) -> Update:
         before = self._stored(ref)
-        checked = ref._replace(checked_s=time.time())
+        now = ref._replace(checked_s=time.time())
         error: KbengineError | None = None
         try:
-            place, entry = self._newest(ref, look)
-            checked = checked._replace(index_place=place)
-            older = newness(entry.version) < newness(ref.entry.version)
-            if entry.sha256 != ref.entry.sha256 and not older:
-                wish = Ref(entry, False, place, checked.checked_s)
-                new, _, lease = self._fetch(wish, ref, progress)
-                lease.release()
-                return Update(before, self._stored(new))
+            place = self.options.index_place if self.options.index else ref.index_place
+            place = place or self.options.index_place
+            entry = pick(look(place), ref.entry.name)
+            if entry is None:
+                raise DownloadError(f"the index {place} has no {ref.entry.name} any more")
+            if newness(entry.version) >= newness(ref.entry.version):
+                new = now._replace(entry=entry, index_place=place)
+                if entry.sha256 != ref.entry.sha256 or not self._is_whole(ref):
+                    new, _, lease = self._fetch(new, ref, progress)
+                    lease.release()
+                    return Update(before, self._stored(new))
+                now = new  # its mirrors may be others
         except (KbengineError, ValueError) as caught:
             error = caught if isinstance(caught, KbengineError) else StoreError(str(caught))
-        self._shelf.note(checked)
-        return Update(before, before, error)
-
-    def _newest(self, ref: Ref, look: Callable[[str], list[Entry]]) -> tuple[str, Entry]:
-        """The newest version of a model, and the index that has it: the one that is given, else the
-        one where it came from, or, where that fails, the one of the environment."""
-        places = [self.options.index_place] if self.options.index else [ref.index_place]
-        with contextlib.suppress(StoreError):
-            places.append(self.options.index_place)
-        first: DownloadError | None = None
-        for place in dict.fromkeys(filter(None, places)):
-            try:
-                if entry := pick(look(place), ref.entry.name):
-                    return place, entry
-                raise DownloadError(f"the index {place} has no {ref.entry.name} any more")
-            except DownloadError as error:
-                first = first or error
-        raise first or StoreError(f"no index is known for {ref.entry.label}; give one")
+        self._shelf.note(now)
+        return Update(before, self._stored(now), error)
 
     def _is_due(self, ref: Ref) -> bool:
         if ref.pinned or not ref.entry.name or self.options.fetch.forbidden:
@@ -419,7 +454,7 @@ class ModelStore:
         """Update a model that is about to be loaded, without much patience; where that fails, it
         stays."""
         fetch = self.options.fetch
-        fetch = replace(fetch, timeout_s=min(fetch.timeout_s, _HURRY_S), retries=0)
+        fetch = replace(fetch, most_s=min(fetch.most_s, _HURRY_S), retries=0)
         hurried = ModelStore(replace(self.options, fetch=fetch))
         try:
             failed = hurried._update(ref, hurried._index, progress).error

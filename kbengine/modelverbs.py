@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -29,14 +30,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs and their options."""
     parser.epilog = (
         "KBENGINE_CACHE names another folder, KBENGINE_INDEX an index, KBENGINE_OFFLINE=1 "
-        "forbids the network, KBENGINE_UPDATE_DAYS has loading look for newer ones (docs/models.md)."
+        "forbids the network, KBENGINE_UPDATE_DAYS has loading look for newer ones, "
+        "KBENGINE_MODEL_MB and KBENGINE_TOTAL_MB are the budget (docs/models.md)."
     )
     verbs = parser.add_subparsers(dest="models_verb", required=True, metavar="VERB")
 
     def verb(name: str, told: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=told, description=told)
 
-    defaults, fetching = StoreOptions(), FetchOptions()
+    fetching = FetchOptions()
     index = argparse.ArgumentParser(add_help=False)
     index.add_argument(
         "--index", metavar="URL|FILE",
@@ -52,15 +54,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     budget = argparse.ArgumentParser(add_help=False)
     budget.add_argument(
-        "--model-mb", type=float, default=defaults.model_bytes / _MB, metavar="MB",
-        help="the most that a model may have (default: %(default)g)",
+        "--model-mb", type=float, metavar="MB",
+        help="the most that a model may have (default: $KBENGINE_MODEL_MB, or 10)",
     )  # fmt: skip
     budget.add_argument(
-        "--total-mb", type=float, default=defaults.total_bytes / _MB, metavar="MB",
-        help="the most that may lie in the cache (default: %(default)g)",
+        "--total-mb", type=float, metavar="MB",
+        help="the most that may lie in the cache (default: $KBENGINE_TOTAL_MB, or 50)",
     )  # fmt: skip
     budget.add_argument(
-        "--when-full", choices=get_args(WhenFull), default=defaults.when_full,
+        "--when-full", choices=get_args(WhenFull), default="drop",
         help="drop models used longest ago, or refuse new ones (default: %(default)s)",
     )  # fmt: skip
 
@@ -162,13 +164,15 @@ def _store(args: argparse.Namespace) -> ModelStore:
     fetch = FetchOptions(timeout_s=args.timeout, retries=args.retries)
     if "total_mb" not in args:
         return ModelStore(StoreOptions(index=args.index, fetch=fetch))
-    for name, size in (("--model-mb", args.model_mb), ("--total-mb", args.total_mb)):
-        if not 1 / _MB <= size < _MB:
-            raise ValueError(f"{name} {size:g} is no budget; give megabytes, such as 10")
-    model_bytes, total_bytes = round(args.model_mb * _MB), round(args.total_mb * _MB)
-    return ModelStore(
-        StoreOptions(args.index, model_bytes, total_bytes, args.when_full, fetch=fetch)
-    )
+    options = StoreOptions(index=args.index, when_full=args.when_full, fetch=fetch)
+    for name, field, size in (
+        ("--model-mb", "model_bytes", args.model_mb), ("--total-mb", "total_bytes", args.total_mb)
+    ):  # fmt: skip
+        if size is not None:
+            if not 1 / _MB <= size < _MB:
+                raise ValueError(f"{name} {size:g} is no budget; give megabytes, such as 10")
+            options = replace(options, **{field: round(size * _MB)})
+    return ModelStore(options)
 
 
 def _list(args: argparse.Namespace) -> int:

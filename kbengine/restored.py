@@ -22,23 +22,24 @@ from typing import Any
 
 from kbengine import cachefolder
 from kbengine.bundle import Bundle, read_bundle
-from kbengine.cachefolder import TOTAL_BYTES, UNUSABLE, alone, private_folder
+from kbengine.cachefolder import RESTORED, UNUSABLE, private_folder
 from kbengine.container import write_archive
-from kbengine.errors import BudgetError, BundleError
+from kbengine.errors import BudgetError, BundleError, StoreError
 from kbengine.files import check_target
+from kbengine.locks import alone, is_free
 from kbengine.shipping import is_shipped, look, read_shipped
 
-FOLDER = "restored"
 # Restoring takes a second; who waits longer does without the folder.
 _WAIT_S = 10.0
 _BESIDE_PARTS_BYTES = 100_000  # the manifest (6 kB of the English bundle) and the list of members
 
 
-def read(path: Path, total_bytes: int = TOTAL_BYTES) -> Bundle:
+def read(path: Path, total_bytes: int | None = None) -> Bundle:
     """A bundle; one of the shipping form from where it lies restored, or restored now.
 
     Its `file_bytes` are those of the file that it is opened from. total_bytes: what the cache
-    folder may hold, and where that has no room, the bundle is restored in memory. Raises
+    folder may hold, None: what `cachefolder.total_bytes` says; where that has no room, the bundle
+    is restored in memory. Raises
     BundleError where the file is missing, of another format, damaged or forged.
     """
     if not is_shipped(path):
@@ -57,7 +58,7 @@ def read(path: Path, total_bytes: int = TOTAL_BYTES) -> Bundle:
                     found = Bundle(bundle.manifest, bundle.parts, file_bytes)
         cachefolder.touch(place)
         return found
-    except (*UNUSABLE, BudgetError):
+    except (*UNUSABLE, StoreError):
         return bundle or read_shipped(path)
 
 
@@ -77,23 +78,37 @@ def restore(path: Path, out: Path | None = None) -> tuple[Path, Bundle]:
     else:
         place = _place(bundle.manifest)
         with alone(place.with_suffix(".lock"), _WAIT_S):
-            file_bytes = _store(place, bundle, TOTAL_BYTES)
+            file_bytes = _store(place, bundle, None)
     return place, Bundle(bundle.manifest, bundle.parts, file_bytes)
 
 
 def stored() -> list[Path]:
-    """The restored files, the one used longest ago first; none where there is no folder.
-
-    Whoever has opened one has all of it in memory: each may be dropped. Raises OSError.
-    """
-    found = (cachefolder.cache_folder() / FOLDER).glob("*.bundle")
+    """The restored files, the one used longest ago first; none where there is no folder, or one
+    that cannot be used. Whoever has opened one has all of it in memory: each may be dropped."""
+    try:
+        found = list(private_folder(RESTORED, make=False).glob("*.bundle"))
+    except OSError:
+        return []
     return sorted(found, key=cachefolder.used_s)
 
 
 def drop(place: Path) -> None:
-    """Take a restored file away. Raises OSError."""
+    """Take a restored file away. Raises OSError or NotImplementedError."""
     place.unlink(missing_ok=True)
-    place.with_suffix(".lock").unlink(missing_ok=True)
+    is_free(place.with_suffix(".lock"))
+
+
+def clear() -> None:
+    """Take all of them away, and what killed processes have left. Raises OSError or
+    NotImplementedError."""
+    try:
+        folder = private_folder(RESTORED, make=False)
+    except OSError:
+        return
+    for path in [*folder.glob("*.bundle"), *folder.glob("*.bundle.*.part")]:
+        path.unlink(missing_ok=True)
+    for lock in folder.glob("*.lock"):
+        is_free(lock)
 
 
 def _place(manifest: Mapping[str, Any]) -> Path:
@@ -102,7 +117,7 @@ def _place(manifest: Mapping[str, Any]) -> Path:
     Raises OSError where it cannot be, or belongs to someone else.
     """
     told = json.dumps(manifest, sort_keys=True).encode()
-    return private_folder(FOLDER) / f"{hashlib.sha256(told).hexdigest()[:32]}.bundle"
+    return private_folder(RESTORED) / f"{hashlib.sha256(told).hexdigest()[:32]}.bundle"
 
 
 def _believed(place: Path, manifest: Mapping[str, Any]) -> Bundle | None:
@@ -114,7 +129,7 @@ def _believed(place: Path, manifest: Mapping[str, Any]) -> Bundle | None:
     return found if found.manifest == manifest else None
 
 
-def _store(place: Path, bundle: Bundle, total_bytes: int) -> int:
+def _store(place: Path, bundle: Bundle, total_bytes: int | None) -> int:
     """Put a bundle into the cache, dropping others where that needs it; returns its bytes.
 
     Whoever does so holds the lock, so that what killed processes have left beside the place is
@@ -124,7 +139,8 @@ def _store(place: Path, bundle: Bundle, total_bytes: int) -> int:
         left.unlink()
     needed = sum(map(len, bundle.parts.values())) + _BESIDE_PARTS_BYTES
     others = [other for other in stored() if other != place]
-    over = cachefolder.taken_bytes() - cachefolder.size_bytes(place) + needed - total_bytes
+    most = cachefolder.total_bytes() if total_bytes is None else total_bytes
+    over = cachefolder.taken_bytes() - cachefolder.size_bytes(place) + needed - most
     if over > sum(map(cachefolder.size_bytes, others)):
         raise BudgetError(
             f"{bundle.name} takes {needed / 1e6:.1f} MB restored, for which {place.parent.parent} "

@@ -32,15 +32,26 @@ class Wanted(NamedTuple):
         return cls(source, *named, known)
 
     def choose(self, refs: Sequence[Ref]) -> Ref | None:
-        """The one of the refs that is asked for: of a name the one that it stands for, else the
-        newest of those that were asked for by their version."""
+        """One of the refs that stands for the file that is asked for: of a name the one that it
+        stands for, else the newest of those that were asked for by their version.
+
+        An index does not decide what a URL means: without a sha256, a URL is what was loaded by it.
+        """
         for ref in refs:  # by name, the newest first, those that are not pinned before others
             entry = ref.entry
             if self.sha256 not in (None, entry.sha256):
                 continue
             if self.name is None:
-                if self.sha256 is not None or self.source in entry.urls:
+                if self.sha256 is not None or (not entry.name and self.source in entry.urls):
                     return ref
             elif self.name == entry.name and self.version in (None, entry.version):
                 return ref
         return None
+
+    def own(self, ref: Ref) -> Ref:
+        """What is to stand for it from now on, of what stands for the same file."""
+        if self.name is None and (ref.entry.name or self.source not in ref.entry.urls):
+            return Ref(ref.entry._replace(name="", version="", urls=(self.source,)))
+        if self.version is not None and not ref.pinned:
+            return ref._replace(pinned=True)
+        return ref

@@ -452,7 +452,7 @@ def test_a_relative_url_of_another_encoding_leads_to_its_file_or_nowhere(url: st
 @pytest.mark.parametrize(
     "url",
     [
-        "http://h", "https://h.example/", "HTTPS://H.EXAMPLE/X", "http://127.0.0.1:8000/x",
+        "http://h", "https://h.example/", "http://127.0.0.1:8000/x",
         "https://[::1]:8000/x", "https://h.example:/x", "https://h.example/a%20b/c?d=e&f=g#h",
         "https://h.example/~me/(x);v=1,2/*'!$+:@", "https://h.example/" + "x" * 1982,
         "https://xn--bcher-kva.example/x",
@@ -464,6 +464,24 @@ def test_a_web_address_stays_as_it_is(url: str) -> None:
     for place in PLACES:
         (found,) = read_index(index_of(row(urls=[url])), place)
         assert found.urls == (url,)
+
+
+def test_a_scheme_is_in_small_letters() -> None:
+    """So that https is known for what it is."""
+    assert checked_url("HTTPS://H.EXAMPLE/X") == "https://H.EXAMPLE/X"
+
+
+@pytest.mark.parametrize("file", ["foo@2.bundle", "foo@2.shipped"])
+def test_a_file_of_a_model_is_no_name(file: str) -> None:
+    assert name_and_version(file) is None
+    assert name_and_version("foo@2.bundles") == ("foo", "2.bundles")
+
+
+def test_a_model_is_picked_by_its_sha256() -> None:
+    old, new = entry()._replace(version="1", sha256="1" * 64), entry()._replace(version="2")
+    assert pick([old, new], old.name) == new
+    assert pick([old, new], old.name, sha256=old.sha256) == old
+    assert pick([old, new], old.name, "2", old.sha256) is None
 
 
 # Whatever it holds

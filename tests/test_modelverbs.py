@@ -377,7 +377,6 @@ def test_json_holds_all(publisher: Publisher, kb: Kb) -> None:
     (model,) = ModelStore().models()
     assert set(told) == set(StoredModel._fields)
     assert told == model._asdict() | {"path": str(model.path), "urls": list(model.urls)}
-    assert told["path"] == silent(kb("models", "path", "toy")).strip()
     assert (told["name"], told["version"], told["pinned"]) == ("toy", "1", True)
     assert told["index_place"] == publisher.index
     both = json.loads(silent(kb("models", "list", "--json", "--available")))
@@ -385,6 +384,8 @@ def test_json_holds_all(publisher: Publisher, kb: Kb) -> None:
     (entry,) = both["available"]
     assert set(entry) == set(Entry._fields)
     assert {key: told[key] for key in entry} == entry
+    assert [one["name"] for one in both["package"]] == ["en", "en-nano"]
+    assert told["path"] == silent(kb("models", "path", "toy")).strip()
 
 
 def test_a_long_url_leaves_room_for_the_other_columns(
@@ -457,7 +458,7 @@ def test_a_newer_one_that_does_not_load_changes_nothing(
     publisher.publish()
     done = kb("models", "update")
     assert (done.status, done.err) == (1, "")
-    stays = r"toy 1: stays, since toy 2 came whole and cannot be used: the lexicon [^\n]+\n"
+    stays = r"toy 1: stays, since toy 2 came whole and does not run here: the lexicon [^\n]+\n"
     assert re.fullmatch(stays, done.out)
     assert stored(cache) == before
     assert silent(kb("models", "verify")) == "toy 1: ok\n"
@@ -682,7 +683,7 @@ def test_offline_nothing_is_asked(
     url = site.url("toy-2.bundle")
     for args in (
         ("models", "pull", "other"),
-        ("models", "pull", "toy@1"),
+        ("models", "pull", "toy@2"),
         ("models", "pull", url, "--sha256", NO_SHA256),
         ("models", "list", "--available"),
         ("suggest", "--bundle", "other", "see you t"),

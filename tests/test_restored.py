@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import kbengine
-from kbengine import cachefolder, restored
+from kbengine import cachefolder, locks, restored
 from kbengine.bundle import Bundle, read_bundle, write_bundle
 from kbengine.errors import BundleError
 from tests import hostile
@@ -477,7 +477,7 @@ def test_a_lock_that_is_held_too_long_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(restored, "_WAIT_S", 0.1)
     place = restored._place(small_whole().manifest)
-    with cachefolder.alone(place.with_suffix(".lock"), 1):
+    with locks.alone(place.with_suffix(".lock"), 1):
         assert is_small(restored.read(shipped))
     assert files(cache) == []
 

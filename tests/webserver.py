@@ -214,6 +214,26 @@ def dripping_headers(every_s: float) -> Answer:
     return answer
 
 
+def dripping_line(every_s: float) -> Answer:
+    """One header for ever, byte by byte."""
+
+    def answer(handler: Handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        with contextlib.suppress(OSError):
+            while not handler.server.closing.is_set():
+                handler.wfile.write(b"x")
+                handler.sleep(every_s)
+
+    return answer
+
+
+def continuing(handler: Handler) -> None:
+    """Says for ever that more is to come."""
+    with contextlib.suppress(OSError):
+        while not handler.server.closing.is_set():
+            handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 def silent(handler: Handler) -> None:
     """Takes the connection, and says nothing."""
     handler.sleep()
