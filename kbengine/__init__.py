@@ -19,8 +19,9 @@ from kbengine.errors import (
 from kbengine.fetch import FetchOptions
 from kbengine.layout import Layout, read_layout
 from kbengine.loading import load
-from kbengine.modelstore import ModelStore, StoreOptions
+from kbengine.modelstore import ModelStore
 from kbengine.session import Session
+from kbengine.storeoptions import StoreOptions
 from kbengine.types import Candidate, Context, Correction, Edit, Tap
 
 __all__ = [

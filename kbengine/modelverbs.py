@@ -16,8 +16,9 @@ from kbengine.fetch import FetchOptions
 from kbengine.loading import is_path
 from kbengine.modelindex import Entry, is_url, newness
 from kbengine.modelshelf import WhenFull
-from kbengine.modelstore import PACKAGED, ModelStore, StoredModel, StoreOptions
+from kbengine.modelstore import PACKAGED, ModelStore, StoredModel
 from kbengine.quiet import quiet_stderr
+from kbengine.storeoptions import StoreOptions
 
 if TYPE_CHECKING:
     from kbengine.fetch import Progress
@@ -297,7 +298,8 @@ def _verify(args: argparse.Namespace) -> int:
     if not found:
         print("no models are in the cache")
     for model, whole in found:
-        print(f"{model.label}: {'ok' if whole else 'damaged; `kbengine models pull` it again'}")
+        told = "ok" if whole else "damaged; `kbengine models pull` it again, or `update`"
+        print(f"{model.label}: {told}")
     return 0 if all(whole for _, whole in found) else 1
 
 

@@ -408,7 +408,7 @@ def test_damage_is_told_and_mended(publisher: Publisher, site: Site, cache: Path
     flip(file)
     for args in ((), ("toy",), ("toy@1",)):
         done = kb("models", "verify", *args)
-        assert done == (1, "toy 1: damaged; `kbengine models pull` it again\n", "")
+        assert done == (1, "toy 1: damaged; `kbengine models pull` it again, or `update`\n", "")
     assert "`kbengine models pull` it" in sentence(kb("models", "path", "toy"))
     assert kb("models", "pull", "toy").status == 0
     assert site.asked("toy-1.bundle") == [0, 0]
