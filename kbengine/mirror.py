@@ -193,7 +193,6 @@ class _Pipe:
 
 def _ask(url: str, start: int, pipe: _Pipe, timeout_s: float) -> None:
     """Put into a pipe what a server answers."""
-    import ssl
     from http.client import HTTPException
 
     import urllib3  # 60 ms, which nobody need spend who downloads nothing
@@ -208,14 +207,22 @@ def _ask(url: str, start: int, pipe: _Pipe, timeout_s: float) -> None:
     except (RefusedError, BrokenError) as error:
         pipe.put(error)
     except urllib3.exceptions.SSLError as error:
-        # Of the certificate or not, it will be the same in a moment.
-        distrusted = isinstance(error.args[0], ssl.SSLCertVerificationError)
-        told = "has no certificate that is trusted here" if distrusted else "speaks no https"
-        pipe.put(RefusedError(told))
+        pipe.put(_tls_error(error.args[0]))
     except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
         pipe.put(BrokenError(_clause(error)))
     finally:
         pipe.put(None)
+
+
+def _tls_error(error: object) -> RefusedError | BrokenError:
+    """Whether it will be the same in a moment, too."""
+    import ssl
+
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return RefusedError("has no certificate that is trusted here")
+    if getattr(error, "reason", None) == "WRONG_VERSION_NUMBER":
+        return RefusedError("speaks no https")
+    return BrokenError("broke off")
 
 
 def _response(url: str, start: int, pipe: _Pipe, timeout_s: float) -> Any:

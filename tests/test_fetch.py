@@ -504,6 +504,11 @@ def test_a_certificate_must_be_trusted(
     assert site.requests == []
 
 
+def test_http_where_https_is_asked_for(site: Site, part: Path) -> None:
+    site.put("a", DATA)
+    assert "speaks no https" in refused(part, site.url("a").replace("http:", "https:"))
+
+
 @pytest.mark.parametrize(
     "answer",
     [endless, silent, stalling(DATA, 999), dripping_headers(0.01), dripping_line(0.01), continuing],
