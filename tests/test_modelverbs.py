@@ -853,6 +853,8 @@ def watched(
     with subprocess.Popen(
         [sys.executable, "-m", "kbengine", *map(str, command)], cwd=ROOT, text=True,
         stdout=subprocess.PIPE, stderr=theirs, env=os.environ | {"TERM": "xterm", "COLUMNS": "80"},
+        # What runs in the background of a shell is deaf to Ctrl-C, and so are its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as program:  # fmt: skip
         os.close(theirs)
         waits = True
