@@ -297,9 +297,10 @@ def _verify(args: argparse.Namespace) -> int:
     found = ModelStore().verify(args.models)
     if not found:
         print("no models are in the cache")
-    for model, whole in found:
+    # A file that several names stand for is told of once.
+    for (label, _), whole in {(m.label, m.sha256): whole for m, whole in found}.items():
         told = "ok" if whole else "damaged; `kbengine models pull` it again, or `update`"
-        print(f"{model.label}: {told}")
+        print(f"{label}: {told}")
     return 0 if all(whole for _, whole in found) else 1
 
 

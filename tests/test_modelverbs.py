@@ -415,7 +415,8 @@ def test_damage_is_told_and_mended(publisher: Publisher, site: Site, cache: Path
     assert silent(kb("models", "verify")) == "toy 1: ok\n"
     file.unlink()
     assert kb("models", "verify").status == 1
-    assert silent(kb("suggest", "--bundle", "toy", "see you t"))
+    for name in ("toy", "toy@1"):
+        assert silent(kb("suggest", "--bundle", name, "see you t"))
     assert silent(kb("models", "verify")) == "toy 1: ok\n"
 
 
