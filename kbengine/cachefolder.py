@@ -95,6 +95,8 @@ def store_error(error: OSError | NotImplementedError) -> StoreError:
         return StoreError(str(error))  # a sentence of our own
     if isinstance(error, OSError) and error.errno in FULL:
         return StoreError(f"the disk is full, of {cache_folder()}; free some and try again")
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return StoreError("too many files are open to look after models; close some and try again")
     why = getattr(error, "strerror", None) or "it has no locks"
     return StoreError(
         f"models cannot be kept in {cache_folder()} ({why}); set {VARIABLE} to another folder"
@@ -104,7 +106,8 @@ def store_error(error: OSError | NotImplementedError) -> StoreError:
 def taken_bytes() -> int:
     """The bytes of all that lies in the folders of ours. Raises OSError."""
     folders = (cache_folder() / name for name in FOLDERS)
-    return sum(size_bytes(path) for folder in folders for path in folder.rglob("*"))
+    own = (folder for folder in folders if not folder.is_symlink())
+    return sum(size_bytes(path) for folder in own for path in folder.rglob("*"))
 
 
 def size_bytes(path: Path) -> int:
@@ -123,8 +126,8 @@ def touch(path: Path) -> None:
 
 
 def used_s(path: Path) -> float:
-    """When a file was used last, in seconds of the clock; 0 for one that has gone."""
+    """When a file was used last, in seconds of the clock; 0 for one that cannot be seen."""
     try:
         return path.lstat().st_mtime
-    except FileNotFoundError:
+    except OSError:
         return 0.0

@@ -27,6 +27,7 @@ Progress = Callable[[int, int | None], None]
 
 OFFLINE = "KBENGINE_OFFLINE"
 _LONGEST_WAIT_S = 8.0
+_MOST_S = 1_000_000
 _MOST_TOLD = 3  # mirrors in a sentence
 _MAGIC = b"PK\x03\x04"  # of a zip archive, which a model is in either form
 
@@ -46,8 +47,10 @@ class FetchOptions:
 
     def __post_init__(self) -> None:
         """Raises ValueError for what is no option."""
-        if not 0 < self.timeout_s < math.inf or not 0 <= self.wait_s < math.inf:
-            raise ValueError("timeout_s (--timeout) must be more than 0, and wait_s 0 or more")
+        if not 0 < self.timeout_s <= _MOST_S or not 0 <= self.wait_s <= _MOST_S:
+            raise ValueError(
+                f"timeout_s (--timeout) must be more than 0, wait_s 0 or more, none above {_MOST_S}"
+            )
         if not self.most_s > 0:
             raise ValueError("most_s must be more than 0")
         if self.retries < 0:
@@ -164,7 +167,8 @@ class _Part:
 
     def size(self) -> int:
         """In bytes; 0 where it is not there."""
-        return size_bytes(self._path)
+        with told():
+            return size_bytes(self._path)
 
     def sha256(self) -> str | None:
         """None where it is not there."""
@@ -232,7 +236,7 @@ def _from_one(
     """
     left, failures = list(mirrors), dict[str, str]()
     turn, most_here = 0, here()
-    while left and turn <= patience.options.retries and not patience.is_over:
+    while left and turn <= patience.options.retries:
         wait_s = 0.0
         for mirror in list(left):
             try:
@@ -245,6 +249,8 @@ def _from_one(
                 failures[mirror] = str(error)
             if patience.is_over:
                 break
+        if patience.is_over:
+            break
         turn += 1
         if here() >= most_here + CHUNK_BYTES:
             turn, most_here = 0, here()

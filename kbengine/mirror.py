@@ -127,6 +127,7 @@ class _Pipe:
         self._gone.set()
         for connection in self._connections:
             for sock in (connection.sock, connection.last_sock):
+                sock = getattr(sock, "socket", sock)  # of TLS within TLS, what is beneath
                 if isinstance(sock, socket.socket):
                     with contextlib.suppress(OSError):
                         # Not that of TLS, which would change what the thread works with.

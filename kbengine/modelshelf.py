@@ -168,7 +168,7 @@ class Shelf:
             if shutil.disk_usage(cache_folder()).free < needed:
                 raise StoreError(
                     f"the disk is full: {entry.label} does not fit into {cache_folder()}; free "
-                    f"{needed / 1e6:.1f} MB and try again"
+                    f"{needed:,} bytes and try again"
                 )
             for path in self._plan(entry, needed, replaced):
                 if path.suffix == ".part":
@@ -181,6 +181,8 @@ class Shelf:
         Raises BudgetError or StoreError, with nothing changed, where that cannot be.
         """
         with self._changing():
+            if replaced is not None and not self._stands(replaced):
+                raise StoreError(f"{replaced.entry.label} was taken away meanwhile; pull it anew")
             going = self._plan(ref.entry, 0, replaced)
             lease = self._lease(ref.entry.sha256)
             try:
@@ -197,15 +199,18 @@ class Shelf:
                 _log.warning("not all that should go is gone: %s", error)
         return lease
 
-    def add(self, ref: Ref) -> None:
-        """Let one more name stand for a file that is there."""
+    def add(self, ref: Ref) -> bool:
+        """Let one more name stand for a file; whether that is there still."""
         with self._changing():
-            self._write(ref)
+            there = self.file(ref.entry.sha256).exists()
+            if there:
+                self._write(ref)
+            return there
 
     def note(self, ref: Ref) -> None:
         """Write a ref anew, if it still stands for the same file."""
         with self._changing():
-            if any((r.file, r.entry.sha256) == (ref.file, ref.entry.sha256) for r in self.refs()):
+            if self._stands(ref):
                 self._write(ref)
 
     def remove(self, refs: Sequence[Ref]) -> None:
@@ -250,6 +255,10 @@ class Shelf:
             with alone(cache_folder() / MODELS / "lock", _WAIT_S):
                 yield
 
+    def _stands(self, ref: Ref) -> bool:
+        """Whether a name still stands for the same file."""
+        return any((r.file, r.entry.sha256) == (ref.file, ref.entry.sha256) for r in self.refs())
+
     def _write(self, ref: Ref) -> None:
         entry, path = ref.entry, _place("refs") / ref.file
         if not entry.name and (old := _read_ref(path)):
@@ -274,7 +283,8 @@ class Shelf:
         if over <= 0:
             return []
         used, spared = _used(), {entry.sha256}
-        if replaced is not None and replaced.entry.sha256 not in spared:
+        others = {r.entry.sha256 for r in self.refs() if replaced and r.file != replaced.file}
+        if replaced is not None and replaced.entry.sha256 not in spared | others:
             spared.add(replaced.entry.sha256)
             if replaced.entry.sha256 not in used:
                 over -= size_bytes(self.file(replaced.entry.sha256))

@@ -115,7 +115,7 @@ class ModelStore:
         held = self._shelf.hold(wanted.choose)
         if held is None and (packaged := _packaged(wanted)):
             return open_engine(packaged, self.options.total_bytes)
-        if held is not None and self._is_due(held[0]):
+        if held is not None and wanted.is_any and self._is_due(held[0]):
             _let_go(held[1])
             self._refresh(held[0], progress)
             held = self._shelf.hold(wanted.choose)
@@ -132,11 +132,7 @@ class ModelStore:
                     with contextlib.suppress(StoreError):  # of a folder for reading alone
                         self._shelf.add(own)
             else:
-                try:
-                    _, engine, lease = self._fetch(own, None, progress)
-                except DownloadError as error:
-                    why = f"{own.entry.label} in the cache is damaged, and {error}"
-                    raise DownloadError(why) from error
+                _, engine, lease = self._mended(own, progress)
         if lease is not None:
             weakref.finalize(engine, lease.release)
         return engine
@@ -166,11 +162,12 @@ class ModelStore:
         ref = wanted.choose(refs)
         if ref is not None and self._is_whole(ref):
             own = wanted.own(ref)
-            if own is not ref:
-                self._shelf.add(own)
-            return self._stored(own)
-        wish = self._wish(wanted) if ref is None else wanted.own(ref)
-        new, _, lease = self._fetch(wish, None, progress)
+            if own is ref or self._shelf.add(own):
+                return self._stored(own)
+        if ref is None:
+            new, _, lease = self._fetch(self._wish(wanted), None, progress)
+        else:
+            new, _, lease = self._mended(wanted.own(ref), progress)
         lease.release()
         return self._stored(new)
 
@@ -272,10 +269,11 @@ class ModelStore:
             else:
                 _log.warning("%s in the cache is damaged; it is fetched again", ref.entry.label)
         except (BundleError, ModelError) as error:
-            raise type(error)(
-                f"{ref.entry.label} in the cache is whole and does not run here: {error}; or "
-                "`kbengine models update` or `remove` it"
-            ) from error
+            if file.exists():  # else somebody has just taken it away
+                raise type(error)(
+                    f"{ref.entry.label} in the cache is whole and does not run here: {error}; or "
+                    "`kbengine models remove` it, and take another version"
+                ) from error
         finally:
             if engine is None:
                 _let_go(lease)
@@ -296,7 +294,7 @@ class ModelStore:
         try:
             place = self.options.index_place
         except StoreError as error:
-            if _packaged(wanted._replace(sha256=None)):
+            if wanted.sha256 is not None and _packaged(wanted._replace(sha256=None)):
                 raise StoreError(
                     f"{wanted.source} in the package has another sha256 than {wanted.sha256}, and "
                     f"{error}"
@@ -327,7 +325,7 @@ class ModelStore:
     ) -> tuple[Ref, Engine, Lease]:
         """Let a name stand for a file: fetched, unless it is here, loaded, and asked."""
         entry, most_bytes = wish.entry, self.options.model_bytes
-        if (entry.file_bytes or 0) > most_bytes:
+        if (entry.file_bytes or 0) > most_bytes and not self._is_whole(wish):
             raise BudgetError(too_large(entry.label, entry.file_bytes, most_bytes))
 
         def tick(done: int) -> None:
@@ -354,6 +352,22 @@ class ModelStore:
                     with told():
                         file.unlink(missing_ok=True)
                 raise
+
+    def _mended(self, ref: Ref, progress: Progress | None) -> tuple[Ref, Engine, Lease]:
+        """What `_fetch` gives of a file that is damaged, from where it was, or from where its index
+        has it now."""
+        try:
+            return self._fetch(ref, None, progress)
+        except DownloadError as error:
+            moved = None
+            if ref.index_place is not None:
+                with contextlib.suppress(DownloadError):
+                    entries = self._index(ref.index_place)
+                    moved = pick(entries, ref.entry.name, None, ref.entry.sha256)
+            if moved is None or moved.urls == ref.entry.urls:
+                why = f"{ref.entry.label} in the cache is damaged, and {error}"
+                raise DownloadError(why) from error
+        return self._fetch(ref._replace(entry=moved), None, progress)
 
     def _answering(self, entry: Entry, file: Path) -> Engine:
         """The engine of a file, once it has answered. Raises DownloadError."""

@@ -31,6 +31,11 @@ class Wanted(NamedTuple):
             )
         return cls(source, *named, known)
 
+    @property
+    def is_any(self) -> bool:
+        """Whether a name is asked for, of whatever version."""
+        return self.name is not None and self.version is None and self.sha256 is None
+
     def choose(self, refs: Sequence[Ref]) -> Ref | None:
         """One of the refs that stands for the file that is asked for: of a name the one that it
         stands for, else the newest of those that were asked for by their version.

@@ -195,8 +195,8 @@ def test_a_server_that_breaks_off_at_the_same_byte_is_given_up(site: Site, part:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"timeout_s": 0}, {"timeout_s": float("nan")}, {"timeout_s": float("inf")},
-        {"retries": -1}, {"wait_s": -1},
+        {"timeout_s": 0}, {"timeout_s": float("nan")}, {"timeout_s": 1e10}, {"most_s": 0},
+        {"timeout_s": float("inf")},        {"retries": -1}, {"wait_s": -1},
     ],
 )  # fmt: skip
 def test_what_is_no_option_is_refused(wrong: dict[str, float]) -> None:
@@ -396,6 +396,8 @@ def test_all_together_has_an_end(site: Site, part: Path) -> None:
     assert len(site.requests) == 2
     with pytest.raises(DownloadError, match="not done in time"):
         fetch_small(urls[0], 10**9, options)
+    with pytest.raises(DownloadError, match="not done in time"):
+        fetch_small(urls[0], 10**9, FetchOptions(most_s=1e-9))
 
 
 def test_an_error_of_progress_s_own_is_none_of_the_store(site: Site, part: Path) -> None:

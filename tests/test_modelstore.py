@@ -21,6 +21,7 @@ import pytest
 import kbengine
 from kbengine import BudgetError, DownloadError, FetchOptions, ModelStore, StoreError, StoreOptions
 from kbengine.cachefolder import taken_bytes
+from kbengine.engine import open_engine
 from kbengine.modelindex import written
 from tests import webserver
 from tests.models import entry, file_of, model, publish, sha256, spoilt
@@ -235,6 +236,8 @@ def test_what_cannot_be_had(site: Site, source: str, error: type, told: str) -> 
 def test_without_an_index_a_name_is_told_what_there_is() -> None:
     with pytest.raises(StoreError, match=r"the package has en, en-nano.*set KBENGINE_INDEX"):
         kbengine.load("xx")
+    with pytest.raises(StoreError, match=r"'en' is not in the cache .* and no index is known"):
+        ModelStore().pull("en")
 
 
 def test_offline_it_is_told_why(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,6 +302,75 @@ def test_what_a_load_asks_for_stays_as_asked(site: Site, cache: Path) -> None:
     assert version(mine.load("toy")) == "2"
     for source in ("toy@1", *copies):
         assert version(mine.load(source)) == "1"
+
+
+def test_what_a_load_asks_for_is_not_updated_away(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(site, "1")
+    store(site).load("toy")
+    url = site.put("copy", model())
+    publish(site, "2")
+    monkeypatch.setenv("KBENGINE_UPDATE_DAYS", "0")
+    assert version(kbengine.load("toy", sha256=sha256(model()))) == "1"
+    assert version(kbengine.load(url, sha256=sha256(model()))) == "1"
+    assert version(kbengine.load("toy@1")) == "1"
+    assert version(kbengine.load("toy")) == "2"
+    assert version(kbengine.load("toy@1")) == "1"
+
+
+def test_what_goes_while_it_is_loaded_is_fetched_again(
+    site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(site, "1")
+    mine = store(site)
+    mine.pull("toy")
+    cleared = []
+
+    def opened(path: Path, total_bytes: int | None = None) -> kbengine.Engine:
+        if not cleared:
+            cleared.append(ModelStore().clear())
+        return open_engine(path, total_bytes)
+
+    monkeypatch.setattr("kbengine.modelstore.open_engine", opened)
+    assert version(mine.load("toy@1")) == "1"
+    assert cleared[0] > 0
+    assert [whole for _, whole in mine.verify()] == [True]
+
+
+def test_no_name_is_given_to_what_has_gone(
+    site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(site, "1")
+    mine = store(site)
+    mine.pull("toy")
+    is_whole, removed = mine._is_whole, []
+
+    def found(ref: Any) -> bool:
+        told = is_whole(ref)
+        if not removed:
+            removed.append(ModelStore().remove("toy"))
+        return told
+
+    monkeypatch.setattr(mine, "_is_whole", found)
+    assert mine.pull("toy@1").path.exists()
+    assert labels(mine) == ["toy 1"]
+
+
+def test_what_is_removed_while_it_is_updated_stays_away(site: Site, cache: Path) -> None:
+    publish(site, "1")
+    mine = store(site)
+    mine.pull("toy")
+    publish(site, "1", "2")
+    removed: list[Any] = []
+
+    def remove(done: int, total: int | None) -> None:
+        if not removed:
+            removed.append(ModelStore().remove("toy"))
+
+    (found,) = mine.update(progress=remove)
+    assert "toy 1 was taken away meanwhile" in str(found.error)
+    assert everything(cache) == {}
 
 
 def test_an_index_does_not_say_what_a_url_means(site: Site) -> None:
@@ -680,6 +752,26 @@ def test_an_update_needs_no_room_for_both(site: Site) -> None:
     publish(site, "1", "2")
     mine.update(["toy"])
     assert labels(mine) == ["alto 1", "toy 2"]
+
+
+def test_one_that_stays_under_another_name_counts(site: Site) -> None:
+    publish(site, "1")
+    mine = store(site, total_bytes=budget(1.5), when_full="refuse")
+    mine.pull("toy")
+    mine.pull("toy@1")
+    publish(site, "1", "2")
+    (found,) = mine.update()
+    assert isinstance(found.error, BudgetError)
+    assert taken_bytes() <= budget(1.5)
+    (found,) = store(site, total_bytes=budget(1.5)).update()
+    assert found.after.version == "2"
+    assert taken_bytes() <= budget(1.5)
+
+
+def test_what_is_here_may_be_larger_than_what_may_come(site: Site) -> None:
+    publish(site, "1")
+    store(site).pull(site.url(file_of()), sha256(model()))
+    assert version(store(site, model_bytes=1000).load("toy")) == "1"
 
 
 def test_one_that_is_too_large_for_all_drops_nothing(site: Site) -> None:
@@ -1241,12 +1333,17 @@ def test_a_damaged_model_comes_from_where_the_index_has_it_now(site: Site, cache
     site.put(file_of(), status(404))
     url = site.put("moved", model())
     site.put("index.json", written([entry(model(), "1", url)]))
-    with pytest.raises(DownloadError, match="toy 1 in the cache is damaged, and"):
-        mine.load("toy")
     (found,) = mine.update()
-    assert found.error is None
-    assert found.after.urls == (url,)
-    assert version(kbengine.load("toy")) == "1"
+    assert (found.error, found.after.urls) == (None, (url,))
+    for mend in (mine.load, mine.pull):
+        site.put("index.json", written([entry(model(), "1", site.url("gone"))]))
+        mine.update()
+        (cache / "files" / f"{sha256(model())}.bundle").write_bytes(b"damaged")
+        with pytest.raises(DownloadError, match="toy 1 in the cache is damaged, and"):
+            mend("toy")
+        site.put("index.json", written([entry(model(), "1", url)]))
+        mend("toy")
+        assert [whole for _, whole in mine.verify()] == [True]
 
 
 def test_a_model_that_this_program_does_not_run_is_told_of(site: Site, cache: Path) -> None:
@@ -1258,7 +1355,7 @@ def test_a_model_that_this_program_does_not_run_is_told_of(site: Site, cache: Pa
     ref = json.loads((cache / "refs" / "toy@.json").read_bytes())
     (cache / "refs" / "toy@.json").write_text(json.dumps(ref | {"sha256": sha256(data)}))
     with pytest.raises(
-        kbengine.BundleError, match=r"does not run here: .*`kbengine models update`"
+        kbengine.BundleError, match=r"does not run here: .*`kbengine models remove`"
     ):
         mine.load("toy")
     assert not mine.models()[0].in_use
@@ -1323,6 +1420,7 @@ def test_clear_leaves_what_is_not_ours(site: Site, cache: Path, tmp_path: Path) 
     cache.parent.mkdir()
     (cache.parent / "restored").symlink_to(own)
     (cache.parent / "notes.txt").write_bytes(bytes(60_000_000))
+    (own / "large").write_bytes(bytes(60_000_000))
     publish(site, "1")
     mine = store(site)
     mine.pull("toy")
@@ -1330,7 +1428,7 @@ def test_clear_leaves_what_is_not_ours(site: Site, cache: Path, tmp_path: Path) 
     shipped.write_bytes(small_shipped())
     kbengine.load(shipped)
     assert mine.clear() > 0
-    assert [path.name for path in own.iterdir()] == ["precious.bundle"]
+    assert {path.name for path in own.iterdir()} == {"precious.bundle", "large"}
     assert (cache.parent / "notes.txt").exists()
 
 
