@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from kbengine.engine import Engine, open_engine
 from kbengine.errors import BundleError
 from kbengine.modelindex import checked_sha256, is_url, name_and_version
+from kbengine.packaged import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
     from kbengine.fetch import Progress
     from kbengine.modelstore import ModelStore
-
-DEFAULT_BUNDLE = Path(__file__).parent / "models" / "en.bundle"
 
 
 def is_path(source: str | Path) -> bool:

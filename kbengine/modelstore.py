@@ -19,9 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from kbengine import cachefolder
+from kbengine import cachefolder, published
 from kbengine.cachefolder import told
-from kbengine.container import open_container
 from kbengine.engine import Engine, open_engine
 from kbengine.errors import (
     BudgetError,
@@ -32,27 +31,22 @@ from kbengine.errors import (
     StoreError,
 )
 from kbengine.fetch import (
-    OFFLINE,
     Progress,
     fetch_model,
-    fetch_small,
     sha256_of,
     too_large,
 )  # fmt: skip
 from kbengine.locks import Lease
 from kbengine.modelindex import (
-    MOST_BYTES,
     Entry,
-    is_url,
     newness,
     pick,
-    read_index,
 )  # fmt: skip
 from kbengine.modelshelf import Ref, Shelf
+from kbengine.packaged import packaged
 from kbengine.storeoptions import StoreOptions
 from kbengine.wanted import Wanted
 
-PACKAGED = Path(__file__).parent / "models"
 _DAY_S = 86_400.0
 _FETCH_WAIT_S = 600.0  # for another process that fetches the same model
 _HURRY_S = 4.0  # for an index, and a file, where a model that is here waits to be loaded
@@ -113,15 +107,15 @@ class ModelStore:
         """
         wanted = Wanted.parse(source, sha256)
         held = self._shelf.hold(wanted.choose)
-        if held is None and (packaged := _packaged(wanted)):
-            return open_engine(packaged, self.options.total_bytes)
+        if held is None and (path := packaged(wanted)):
+            return open_engine(path, self.options.total_bytes)
         if held is not None and wanted.is_any and self._is_due(held[0]):
             _let_go(held[1])
             self._refresh(held[0], progress)
             held = self._shelf.hold(wanted.choose)
         lease: Lease | None
         if held is None:
-            _, engine, lease = self._fetch(self._wish(wanted), None, progress)
+            _, engine, lease = self._fetch(published.wish(wanted, self.options), None, progress)
         else:
             ref, lease = held
             opened = self._opened(ref, lease)
@@ -143,7 +137,7 @@ class ModelStore:
         wanted = Wanted.parse(source, sha256)
         ref = wanted.choose(self._shelf.refs())
         if ref is None:
-            return _packaged(wanted)
+            return packaged(wanted)
         if not self._is_whole(ref):
             return None
         path = self._shelf.file(ref.entry.sha256)
@@ -165,7 +159,7 @@ class ModelStore:
             if own is ref or self._shelf.add(own):
                 return self._stored(own)
         if ref is None:
-            new, _, lease = self._fetch(self._wish(wanted), None, progress)
+            new, _, lease = self._fetch(published.wish(wanted, self.options), None, progress)
         else:
             new, _, lease = self._mended(wanted.own(ref), progress)
         lease.release()
@@ -179,7 +173,7 @@ class ModelStore:
 
     def available(self) -> list[Entry]:
         """What the index has."""
-        return self._index(self.options.index_place)
+        return published.look(self.options.index_place, self.options.fetch)
 
     def update(self, names: Sequence[str] = (), progress: Progress | None = None) -> list[Update]:
         """Ask the indexes for newer versions of all models in the cache, or of these, and fetch
@@ -197,7 +191,7 @@ class ModelStore:
                     f"{label} was asked for as such, and stays; `kbengine models pull` a name for "
                     "its newest version"
                 )
-        look = _once(self._index)
+        look = published.once(self.options.fetch)
         updates = []
         for ref in refs:
             if names and ref.entry.name not in names:
@@ -238,7 +232,7 @@ class ModelStore:
         ]  # fmt: skip
         if not refs:
             mend = "see `kbengine models list`"
-            if _packaged(wanted):
+            if packaged(wanted):
                 mend = "it is the package's own, which `kbengine models pull` puts another before"
             raise StoreError(f"{source[:80]!r} is not in the cache; {mend}")
         return refs
@@ -278,47 +272,6 @@ class ModelStore:
             if engine is None:
                 _let_go(lease)
         return engine
-
-    def _index(self, place: str) -> list[Entry]:
-        return read_index(fetch_small(place, MOST_BYTES, self.options.fetch), place)
-
-    def _wish(self, wanted: Wanted) -> Ref:
-        """The ref that is to be, of something that is not here."""
-        if wanted.name is None:
-            if wanted.sha256 is None:
-                raise ValueError(
-                    f"{wanted.source} is not in the cache; give its sha256= (`kbengine models pull "
-                    "--sha256`), so that what comes can be checked"
-                )
-            return Ref(Entry("", "", (wanted.source,), wanted.sha256, None))
-        try:
-            place = self.options.index_place
-        except StoreError as error:
-            if wanted.sha256 is not None and _packaged(wanted._replace(sha256=None)):
-                raise StoreError(
-                    f"{wanted.source} in the package has another sha256 than {wanted.sha256}, and "
-                    f"{error}"
-                ) from error
-            known = ", ".join(sorted(path.stem for path in PACKAGED.glob("*.bundle")))
-            raise StoreError(
-                f"{wanted.source!r} is not in the cache (the package has {known}), and {error}"
-            ) from error
-        if is_url(place) and self.options.fetch.forbidden:
-            raise DownloadError(
-                f"{wanted.source} is not in the cache, and the network is forbidden; unset "
-                f"{OFFLINE} or offline=True, or pull it before"
-            )
-        entries = self._index(place)
-        entry = pick(entries, wanted.name, wanted.version, wanted.sha256)
-        if entry is None:
-            names = dict.fromkeys(f"{e.name}@{e.version}" for e in entries)
-            what = wanted.source if wanted.sha256 is None else f"{wanted.source} of that sha256"
-            if Path(wanted.source).is_file():
-                what += f" (the file is ./{wanted.source})"
-            raise DownloadError(
-                f"the index {place} has no {what}; it has {', '.join(list(names)[:12]) or 'none'}"
-            )
-        return Ref(entry, wanted.version is not None, place, time.time())
 
     def _fetch(
         self, wish: Ref, replaced: Ref | None, progress: Progress | None
@@ -362,7 +315,7 @@ class ModelStore:
             moved = None
             if ref.index_place is not None:
                 with contextlib.suppress(DownloadError):
-                    entries = self._index(ref.index_place)
+                    entries = published.look(ref.index_place, self.options.fetch)
                     moved = pick(entries, ref.entry.name, None, ref.entry.sha256)
             if moved is None or moved.urls == ref.entry.urls:
                 why = f"{ref.entry.label} in the cache is damaged, and {error}"
@@ -417,43 +370,11 @@ class ModelStore:
         fetch = replace(fetch, most_s=min(fetch.most_s, _HURRY_S), retries=0)
         hurried = ModelStore(replace(self.options, fetch=fetch))
         try:
-            failed = hurried._update(ref, hurried._index, progress).error
+            failed = hurried._update(ref, published.once(fetch), progress).error
         except StoreError as error:  # a folder for reading alone
             failed = error
         if failed is not None:
             _log.warning("%s was not updated: %s", ref.entry.label, failed)
-
-
-def _once(look: Callable[[str], list[Entry]]) -> Callable[[str], list[Entry]]:
-    """Looks once at each index, also at one that does not answer."""
-    known: dict[str, list[Entry] | KbengineError] = {}
-
-    def looked(place: str) -> list[Entry]:
-        if place not in known:
-            try:
-                known[place] = look(place)
-            except KbengineError as error:
-                known[place] = error
-        found = known[place]
-        if isinstance(found, KbengineError):
-            raise found
-        return found
-
-    return looked
-
-
-def _packaged(wanted: Wanted) -> Path | None:
-    """The model of the package that is asked for. Raises BundleError."""
-    path = PACKAGED / f"{wanted.name}.bundle"
-    if wanted.name is None or not path.is_file():
-        return None
-    if wanted.version is not None:
-        with open_container(path) as container:
-            if container.manifest().get("version") != wanted.version:
-                return None
-    if wanted.sha256 not in (None, sha256_of(path)):
-        return None
-    return path
 
 
 def _let_go(lease: Lease | None) -> None:

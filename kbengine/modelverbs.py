@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from kbengine.errors import StoreError
+from kbengine.errors import KbengineError, StoreError
 from kbengine.fetch import FetchOptions
 from kbengine.loading import is_path
 from kbengine.modelindex import Entry, is_url, newness
 from kbengine.modelshelf import WhenFull
-from kbengine.modelstore import PACKAGED, ModelStore, StoredModel
+from kbengine.modelstore import ModelStore, StoredModel
+from kbengine.packaged import bundles
 from kbengine.quiet import quiet_stderr
 from kbengine.storeoptions import StoreOptions
 
@@ -39,33 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     def verb(name: str, told: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=told, description=told)
 
-    fetching = FetchOptions()
-    index = argparse.ArgumentParser(add_help=False)
-    index.add_argument(
-        "--index", metavar="URL|FILE",
-        help="of models; $KBENGINE_INDEX where it is not given, for a model in the cache its own",
-    )  # fmt: skip
-    index.add_argument(
-        "--timeout", type=float, default=fetching.timeout_s, metavar="S",
-        help="for a server to answer in (default: %(default)g)",
-    )  # fmt: skip
-    index.add_argument(
-        "--retries", type=int, default=fetching.retries, metavar="N",
-        help="how often all mirrors are asked again (default: %(default)s)",
-    )  # fmt: skip
-    budget = argparse.ArgumentParser(add_help=False)
-    budget.add_argument(
-        "--model-mb", type=float, metavar="MB",
-        help="the most that a model may have (default: $KBENGINE_MODEL_MB, or 10)",
-    )  # fmt: skip
-    budget.add_argument(
-        "--total-mb", type=float, metavar="MB",
-        help="the most that may lie in the cache (default: $KBENGINE_TOTAL_MB, or 50)",
-    )  # fmt: skip
-    budget.add_argument(
-        "--when-full", choices=get_args(WhenFull), default="drop",
-        help="drop models used longest ago, or refuse new ones (default: %(default)s)",
-    )  # fmt: skip
+    index, budget = _index_options(), _budget_options()
 
     def found(name: str, told: str, *options: argparse.ArgumentParser) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=told, description=told, parents=list(options))
@@ -100,6 +75,43 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="FILE.bundle",
         help="where to (default: the user's cache folder, where loading looks for it)",
     )  # fmt: skip
+
+
+def _index_options() -> argparse.ArgumentParser:
+    """Of verbs that may ask an index."""
+    fetching = FetchOptions()
+    index = argparse.ArgumentParser(add_help=False)
+    index.add_argument(
+        "--index", metavar="URL|FILE",
+        help="of models; $KBENGINE_INDEX where it is not given, for a model in the cache its own",
+    )  # fmt: skip
+    index.add_argument(
+        "--timeout", type=float, default=fetching.timeout_s, metavar="S",
+        help="for a server to answer in (default: %(default)g)",
+    )  # fmt: skip
+    index.add_argument(
+        "--retries", type=int, default=fetching.retries, metavar="N",
+        help="how often all mirrors are asked again (default: %(default)s)",
+    )  # fmt: skip
+    return index
+
+
+def _budget_options() -> argparse.ArgumentParser:
+    """Of verbs that may fetch models."""
+    budget = argparse.ArgumentParser(add_help=False)
+    budget.add_argument(
+        "--model-mb", type=float, metavar="MB",
+        help="the most that a model may have (default: $KBENGINE_MODEL_MB, or 10)",
+    )  # fmt: skip
+    budget.add_argument(
+        "--total-mb", type=float, metavar="MB",
+        help="the most that may lie in the cache (default: $KBENGINE_TOTAL_MB, or 50)",
+    )  # fmt: skip
+    budget.add_argument(
+        "--when-full", choices=get_args(WhenFull), default="drop",
+        help="drop models used longest ago, or refuse new ones (default: %(default)s)",
+    )  # fmt: skip
+    return budget
 
 
 def run(args: argparse.Namespace) -> int:
@@ -189,11 +201,11 @@ def _list(args: argparse.Namespace) -> int:
     except StoreError as error:  # those of the package are there all the same
         failed = error
     package = []
-    for path in sorted(PACKAGED.glob("*.bundle"), key=lambda path: path.stem):
+    for name, path in bundles().items():
         with open_container(path) as container:
             told = container.manifest()
             package.append(
-                {"name": path.stem, "version": told["version"], "language": told["language"],
+                {"name": name, "version": told["version"], "language": told["language"],
                  "licence": told.get("notice", ""), "file_bytes": container.file_bytes,
                  "path": str(path)}
             )  # fmt: skip
@@ -256,22 +268,36 @@ def _short(text: str, most: int = 32) -> str:
     return f"…{text[1 - most :]}" if is_url(text) else f"{text[: most - 1]}…"
 
 
+def _each(sources: Sequence[str], act: Callable[[str], None]) -> int:
+    """Do it with each, also where one fails, which is told; returns the exit status."""
+    failed = 0
+    for source in dict.fromkeys(sources):
+        try:
+            act(source)
+        except (KbengineError, ValueError) as error:
+            print(f"kbengine: {error}", file=sys.stderr)
+            failed = 1
+    return failed
+
+
 def _pull(args: argparse.Namespace) -> int:
     if args.sha256 and len(args.models) > 1:
         raise ValueError("--sha256 is that of one file; give one model with it")
     store = _store(args)
-    for source in args.models:
+
+    def pull(source: str) -> None:
         before, here = store.models(), {m.sha256 for m, is_whole in store.verify() if is_whole}
         with bar(source, at_once=True) as progress, quiet_stderr():
             model = store.pull(source, args.sha256, progress)
         told = f"{model.label}: {model.file_bytes:,} bytes, sha256 {model.sha256} ok"
         if model.sha256 in here:
             told += "; it was here"
-        if (PACKAGED / f"{model.name}.bundle").is_file():
+        if model.name in bundles():
             told += "; it comes before the package's own"
         print(told)
         _tell_dropped(before, store)
-    return 0
+
+    return _each(args.models, pull)
 
 
 def _tell_dropped(before: Sequence[StoredModel], store: ModelStore) -> None:
@@ -327,9 +353,7 @@ def _update(args: argparse.Namespace) -> int:
 
 
 def _remove(args: argparse.Namespace) -> int:
-    for source in args.models:
-        _tell_gone(ModelStore().remove(source), "removed")
-    return 0
+    return _each(args.models, lambda source: _tell_gone(ModelStore().remove(source), "removed"))
 
 
 def _clear(args: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from kbengine.lm.stepfile import check
-from kbengine.loading import DEFAULT_BUNDLE
+from kbengine.packaged import DEFAULT_BUNDLE
 from tests.toys import toy_vocabulary
 
 CELLS, WIDTH = 24, 8  # the shipped one has hundreds

@@ -61,6 +61,8 @@ FLOORS = (
     ("fetch",),
     ("indexing", "modelshelf"),
     ("storeoptions", "wanted"),
+    ("packaged",),
+    ("published",),
     ("mix", "predict"),
     ("session",),
     ("engine",),

@@ -23,7 +23,7 @@ from kbengine.inspect.parts import read_archive
 from kbengine.inspect.runtime import ask
 from kbengine.inspect.tables import overview_tables, verdicts
 from kbengine.inspect.view import view
-from kbengine.loading import DEFAULT_BUNDLE
+from kbengine.packaged import DEFAULT_BUNDLE
 from tests.modelfiles import altered, mutated, pack, renamed, shipped, small, structure, written
 from tests.toys import toy_bundle, toy_lexicon, toy_manifest, toy_parts, toy_vocabulary
 

@@ -31,7 +31,7 @@ from kbengine.inspect.tables import (
     verdicts,
 )
 from kbengine.inspect.view import View, view
-from kbengine.loading import DEFAULT_BUNDLE
+from kbengine.packaged import DEFAULT_BUNDLE
 from tests.modelfiles import mutated, pack, small, structure, tensor, written
 from tests.smallmodel import small_model
 from tests.toys import toy_bundle

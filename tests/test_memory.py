@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import kbengine
-from kbengine.loading import DEFAULT_BUNDLE
 from kbengine.memory import needed, reserve
+from kbengine.packaged import DEFAULT_BUNDLE
 from tests.hostile import run_limited
 from tests.soak import times
 from tests.toys import toy_bundle

@@ -524,6 +524,15 @@ def test_remove_takes_a_version_or_all(publisher: Publisher, cache: Path, kb: Kb
     assert told == "'toy' is not in the cache; see `kbengine models list`"
 
 
+def test_one_that_fails_does_not_stop_the_others(publisher: Publisher, kb: Kb) -> None:
+    done = kb("models", "pull", "nope", "toy", "Nope")
+    assert done.status == 1
+    assert done.out.startswith("toy 1: ")
+    assert [line.split(" ")[0] for line in done.err.splitlines()] == ["kbengine:"] * 2
+    done = kb("models", "remove", "nope", "toy")
+    assert (done.status, done.out.startswith("toy 1: removed")) == (1, True)
+
+
 def test_a_file_of_two_names_goes_once(publisher: Publisher, kb: Kb) -> None:
     silent(kb("models", "pull", "toy", "toy@1"))
     path = publisher.folder / "toy-1.bundle"

@@ -16,7 +16,7 @@ import pytest
 
 from kbengine.errors import ModelError
 from kbengine.lm.tflite import TFLiteModel
-from kbengine.loading import DEFAULT_BUNDLE
+from kbengine.packaged import DEFAULT_BUNDLE
 from kbengine.vocab import BOS, Vocabulary
 from tests.documents import ROOT, blocks
 from train.__main__ import main

@@ -10,7 +10,7 @@ import pytest
 
 import kbengine
 from kbengine import Engine
-from kbengine.loading import DEFAULT_BUNDLE
+from kbengine.packaged import DEFAULT_BUNDLE
 from kbengine.vocab import BOS
 
 

@@ -27,7 +27,7 @@ from kbengine.container import member_bytes
 from kbengine.errors import BundleError
 from kbengine.lm.stepfile import check
 from kbengine.lm.tflite import TFLiteModel
-from kbengine.loading import DEFAULT_BUNDLE
+from kbengine.packaged import DEFAULT_BUNDLE
 from kbengine.shipping import FORMAT, Stretch, is_shipped, look, read_shipped, write_shipped
 from tests import hostile
 from tests.shipped import archived, shipped_members, small_shipped, small_whole

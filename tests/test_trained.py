@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kbengine.bundle import read_bundle
 from kbengine.errors import KbengineError, ModelError
 from kbengine.lm.tflite import TFLiteModel
-from kbengine.loading import DEFAULT_BUNDLE
+from kbengine.packaged import DEFAULT_BUNDLE
 from kbengine.vocab import BOS, EOS, Vocabulary
 from tests.modelfiles import altered
 from tests.smallmodel import small_model

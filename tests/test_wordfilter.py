@@ -13,7 +13,7 @@ from kbengine import Candidate, Engine
 from kbengine.bundle import PARTS, read_bundle, write_bundle
 from kbengine.cli import main
 from kbengine.errors import BundleError
-from kbengine.loading import DEFAULT_BUNDLE
+from kbengine.packaged import DEFAULT_BUNDLE
 from kbengine.repl import Conversation
 from kbengine.serve import Server
 from kbengine.wordfilter import NOTHING_HELD_BACK, WordClass, WordFilter

@@ -36,8 +36,9 @@ def run(args: argparse.Namespace) -> int:
     from kbengine.bench.suite import QUICK, Plan, measure
     from kbengine.evaluate.lines import read_text
     from kbengine.folders import make_folder
-    from kbengine.loading import DEFAULT_BUNDLE, load
+    from kbengine.loading import load
     from kbengine.mix import Slots
+    from kbengine.packaged import DEFAULT_BUNDLE
     from kbengine.predict import PLACES
     from kbengine.quiet import quiet_stderr
 

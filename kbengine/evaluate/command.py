@@ -170,7 +170,8 @@ def run(args: argparse.Namespace) -> int:
     from kbengine.evaluate.result import document
     from kbengine.files import check_target
     from kbengine.folders import make_folder
-    from kbengine.loading import DEFAULT_BUNDLE, load
+    from kbengine.loading import load
+    from kbengine.packaged import DEFAULT_BUNDLE
     from kbengine.quiet import quiet_stderr
 
     settings = Settings(

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from kbengine.folders import make_folder
-from kbengine.loading import DEFAULT_BUNDLE
+from kbengine.packaged import DEFAULT_BUNDLE
 from train.compare import plot
 from train.compare.engines import KINDS
 from train.compare.runner import Plan, measure
